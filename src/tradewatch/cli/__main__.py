@@ -1,0 +1,5 @@
+"""`python -m tradewatch.cli`."""
+
+from tradewatch.cli.main import main
+
+main()

@@ -1,0 +1,24 @@
+"""The top of the command line."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import click
+
+from tradewatch.cli.paper import paper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("tradewatch"), message="tradewatch %(version)s")
+def main() -> None:
+    """Make a trading bot observable and stoppable.
+
+    \b
+    Examples:
+      tradewatch paper --speed 200      a paper exchange that replays a flash crash
+      tradewatch paper --help           everything that it can do
+    """
+
+
+main.add_command(paper)

@@ -1,0 +1,10 @@
+"""ccxt, sync and async REST: which methods are wrapped, what an order call says, and what a refused order raises.
+
+ccxt is never imported here: it is looked at when the bot has imported it.
+"""
+
+from tradewatch.instrumentation.ccxt.calls import Binding
+from tradewatch.instrumentation.ccxt.transport import WEIGHT_LIMITS
+from tradewatch.instrumentation.ccxt.wrap import Ccxt, is_client
+
+__all__ = ["WEIGHT_LIMITS", "Binding", "Ccxt", "is_client"]

@@ -1,0 +1,165 @@
+"""What the answers of reading calls tell: prices, balances, the state of orders, the account's own trades.
+
+Everything is copied at the call, since bots change the structures that they are given; what was seen before is passed
+over by its id, so that polling the same list costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from time import monotonic_ns
+from typing import Any
+
+from tradewatch.instrumentation.ccxt.numbers import exact, label, mapping
+from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
+from tradewatch.model import Balances, Fill, Mark, Money, OrderReport
+from tradewatch.telemetry.probe import LiveCall
+
+# Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
+_REMEMBERED = 50_000
+
+
+class Seen:
+    """Which trades and which states of orders a client has already told."""
+
+    def __init__(self) -> None:
+        self.trades: dict[tuple[str, str, str], None] = {}
+        self.orders: dict[str, tuple[str, Decimal | None]] = {}
+
+    def trade(self, market: str, order_id: str, trade_id: str) -> bool:
+        """Whether a trade was told before; from now on it was."""
+        key = (market, order_id, trade_id)
+        if key in self.trades:
+            return True
+        _remember(self.trades, key, None)
+        return False
+
+    def order(self, made: OrderReport) -> bool:
+        """Whether this state of an order was told before."""
+        order_id, amounts = made.key.order_id or "", known_amounts(made)
+        if self.orders.get(order_id) == amounts:
+            return True
+        _remember(self.orders, order_id, amounts)
+        return False
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    while len(known) >= _REMEMBERED:
+        known.pop(next(iter(known)), None)
+    known[key] = value
+
+
+def order_answer(live: LiveCall, seen: Seen, result: Any) -> None:
+    """The answer to an order that was sent: one report for each order, and the fills that came with it."""
+    probe, now = live.probe, live.probe.clock.now_ns()
+    orders = result if type(result) is list else [result]
+    made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
+    live.outcomes = tuple(r for r, _ in made if r is not None)
+    _orders(live, seen, [order for _, order in made], now)
+
+
+def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
+    probe = live.probe
+    reports: list[OrderReport] = []
+    fills: list[Fill] = []
+    for order in orders:
+        told = mapping(order)
+        if type(told.get("id")) is str and (made := _changed(probe.venue, probe.account, told, seen, now)) is not None:
+            reports.append(made)
+            fills += [
+                f for f in fills_of_order(probe.account, told, now) if not seen.trade(f.market, f.order_id, f.trade_id)
+            ]
+    live.reports += tuple(reports)
+    live.fills += tuple(fills)
+
+
+def _changed(venue: str, account: str, order: Any, seen: Seen, now: int) -> OrderReport | None:
+    made = report(venue, account, order, now)
+    return None if made is None or seen.order(made) else made
+
+
+def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
+    fills: list[Fill] = []
+    for trade in trades:
+        told = mapping(trade)
+        ids = (told.get("symbol"), told.get("order"), told.get("id"))
+        if ids in seen.trades:
+            continue
+        made = fill(live.probe.account, told, {}, now, "trades")
+        if made is not None and not seen.trade(made.market, made.order_id, made.trade_id):
+            fills.append(made)
+    live.fills += tuple(fills)
+
+
+def _read_order(live: LiveCall, seen: Seen, result: Any) -> None:
+    _orders(live, seen, result if type(result) is list else [result], live.probe.clock.now_ns())
+
+
+def _read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
+    if type(result) is list:
+        _trades(live, seen, result, live.probe.clock.now_ns())
+
+
+def _read_balance(live: LiveCall, seen: Seen, result: Any) -> None:
+    totals = mapping(mapping(result).get("total"))
+    money = tuple(
+        Money(amount, currency)
+        for currency, value in totals.items()
+        if type(currency) is str and (amount := exact(value)) is not None
+    )
+    clock = live.probe.clock
+    end_ns = clock.now_ns()
+    # The call's own length, on the clock of fills, so that a fill that raced the answer can be told from one before it.
+    asked_s = (monotonic_ns() - live.start) / 1e9
+    start_ns = end_ns - int(asked_s / clock.real_seconds(1.0) * 1e9)
+    live.balances = Balances(live.probe.account, money, start_ns, end_ns)
+
+
+def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int) -> Mark | None:
+    market = label(symbol)
+    if market is None:
+        return None
+    low, high = exact(bid), exact(ask)
+    if low and high:
+        return Mark(market, (low + high) / 2, at_ns, "mid")
+    price = exact(last)
+    return Mark(market, price, at_ns, "last") if price else None
+
+
+def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
+    told = mapping(result)
+    made = _mark(told.get("symbol"), told.get("bid"), told.get("ask"), told.get("last"), live.probe.clock.now_ns())
+    live.marks = (made,) if made is not None else ()
+
+
+def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
+    now = live.probe.clock.now_ns()
+    told = [mapping(t) for t in mapping(result).values()]
+    made = (_mark(t.get("symbol"), t.get("bid"), t.get("ask"), t.get("last"), now) for t in told)
+    live.marks = tuple(m for m in made if m is not None)
+
+
+def _read_book(live: LiveCall, seen: Seen, result: Any) -> None:
+    told = mapping(result)
+    bids, asks = told.get("bids"), told.get("asks")
+    if bids and asks and type(bids) is list and type(asks) is list:
+        made = _mark(told.get("symbol") or live.symbol, bids[0][0], asks[0][0], None, live.probe.clock.now_ns())
+        live.marks = (made,) if made is not None else ()
+
+
+OBSERVERS: dict[str, Callable[[LiveCall, Seen, Any], None]] = {
+    "fetch_balance": _read_balance,
+    "fetch_ticker": _read_ticker,
+    "fetch_tickers": _read_tickers,
+    "fetch_bids_asks": _read_tickers,
+    "fetch_order_book": _read_book,
+    "fetch_order": _read_order,
+    "fetch_orders": _read_order,
+    "fetch_open_orders": _read_order,
+    "fetch_closed_orders": _read_order,
+    "cancel_order": _read_order,
+    "cancel_all_orders": _read_order,
+    "fetch_my_trades": _read_trades,
+    "fetch_order_trades": _read_trades,
+}

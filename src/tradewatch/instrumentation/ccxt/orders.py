@@ -1,0 +1,149 @@
+"""What an order call asked for, and what the answers say of orders and fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from tradewatch.instrumentation.ccxt.numbers import exact, label, mapping, time_ns
+from tradewatch.model import Fill, Money, OrderKey, OrderReport, OrderRequest, OrderStatus
+
+_STATUS: dict[str, OrderStatus] = {
+    "open": "open",
+    "closed": "filled",
+    "canceled": "cancelled",
+    "cancelled": "cancelled",
+    "canceling": "open",
+    "expired": "expired",
+    "expired_in_match": "expired",
+    "rejected": "rejected",
+}
+_ARGUMENTS = {
+    "create_order": ("symbol", "type", "side", "amount", "price", "params"),
+    "edit_order": ("id", "symbol", "type", "side", "amount", "price", "params"),
+}
+
+
+def requests(
+    venue: str, account: str, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[OrderRequest, ...]:
+    """The orders that a call of `operation` is about to send, from its arguments."""
+    name = operation.removesuffix("_ws")
+    if name in ("create_orders", "edit_orders"):
+        orders = args[0] if args else kwargs.get("orders", ())
+        return (
+            tuple(_request(venue, account, operation, mapping(o)) for o in orders)
+            if type(orders) in (list, tuple)
+            else ()
+        )
+    given = dict(zip(_ARGUMENTS[name], args, strict=False))
+    given.update(kwargs)
+    return (_request(venue, account, operation, given),)
+
+
+def endpoint_request(venue: str, account: str, operation: str, params: Any) -> OrderRequest:
+    """An order sent below the unified methods: what its parameters tell under the usual names."""
+    given = mapping(params)
+    return _request(
+        venue,
+        account,
+        operation,
+        {
+            "symbol": given.get("symbol") or given.get("pair") or given.get("instId"),
+            "side": given.get("side"),
+            "type": given.get("type") or given.get("ordertype"),
+            "amount": given.get("quantity") or given.get("volume") or given.get("qty"),
+            "price": given.get("price"),
+            "params": {"clientOrderId": given.get("newClientOrderId")},
+        },
+    )
+
+
+def _request(venue: str, account: str, operation: str, given: Mapping[str, Any]) -> OrderRequest:
+    params = mapping(given.get("params"))
+    client_id = params.get("clientOrderId") or params.get("newClientOrderId") or given.get("clientOrderId")
+    key = OrderKey(venue, account, label(given.get("symbol")) or "", label(given.get("id")), label(client_id))
+    side, kind = label(given.get("side")), label(given.get("type"))
+    return OrderRequest(
+        key,
+        operation,
+        side.lower() if side else None,
+        kind.lower() if kind else None,
+        exact(given.get("amount")),
+        exact(given.get("price")),
+        reduce_only=params.get("reduceOnly") is True,
+    )
+
+
+def report(venue: str, account: str, order: Any, seen_ns: int) -> OrderReport | None:
+    """What a unified order structure says; None where it names no order."""
+    order = mapping(order)
+    order_id = label(order.get("id"))
+    if order_id is None:
+        return None
+    raw = order.get("info")
+    state = order.get("status")
+    return OrderReport(
+        OrderKey(venue, account, label(order.get("symbol")) or "", order_id, label(order.get("clientOrderId"))),
+        label(order.get("side")),
+        label(order.get("type")),
+        _STATUS.get(state, "pending") if type(state) is str else "pending",
+        exact(order.get("amount"), raw),
+        exact(order.get("price"), raw),
+        exact(order.get("filled"), raw),
+        exact(order.get("average"), raw),
+        exact(order.get("cost"), raw),
+        time_ns(order.get("lastUpdateTimestamp"))
+        or time_ns(order.get("lastTradeTimestamp"))
+        or time_ns(order.get("timestamp")),
+        seen_ns,
+    )
+
+
+def fills_of_order(account: str, order: Any, seen_ns: int) -> Iterator[Fill]:
+    """The trades that an order structure carries."""
+    order = mapping(order)
+    trades = order.get("trades")
+    if type(trades) is list:
+        at_ns = time_ns(order.get("lastTradeTimestamp")) or time_ns(order.get("timestamp")) or seen_ns
+        for trade in trades:
+            made = fill(account, trade, order, at_ns, "order")
+            if made is not None:
+                yield made
+
+
+def fill(account: str, trade: Any, order: Mapping[str, Any], at_ns: int, source: Any) -> Fill | None:
+    """A unified trade structure as a fill; what it leaves out is taken from `order`. None where it is not one."""
+    trade = mapping(trade)
+    raw = trade.get("info")
+    trade_id = label(trade.get("id"))
+    order_id = label(trade.get("order")) or label(order.get("id"))
+    symbol = label(trade.get("symbol")) or label(order.get("symbol"))
+    side = trade.get("side") or order.get("side")
+    amount, price = exact(trade.get("amount"), raw), exact(trade.get("price"), raw)
+    if (
+        trade_id is None
+        or order_id is None
+        or symbol is None
+        or side not in ("buy", "sell")
+        or not amount
+        or price is None
+    ):
+        return None
+    when = time_ns(trade.get("timestamp")) or at_ns
+    return Fill(account, symbol, order_id, trade_id, side, amount, price, tuple(_fees(trade, raw)), when, source)
+
+
+def _fees(trade: Mapping[str, Any], raw: Any) -> Iterator[Money]:
+    several = trade.get("fees")
+    fees: Iterable[Any] = several if type(several) is list and several else (trade.get("fee"),)
+    for fee in fees:
+        cost, currency = exact(mapping(fee).get("cost"), raw), label(mapping(fee).get("currency"))
+        if cost and currency:
+            yield Money(cost, currency)
+
+
+def known_amounts(made: OrderReport) -> tuple[OrderStatus, Decimal | None]:
+    """What distinguishes one report of an order from the next."""
+    return made.status, made.filled

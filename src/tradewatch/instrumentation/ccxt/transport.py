@@ -1,0 +1,126 @@
+"""Below the logical calls: each HTTP attempt, the client's own throttle, and the status and headers of an answer."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from time import monotonic_ns
+from typing import Any
+from urllib.parse import urlsplit
+
+from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
+from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
+from tradewatch.model import Attempt
+from tradewatch.runtime.failures import failures
+from tradewatch.telemetry.probe import LiveCall
+
+# Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
+WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
+_USED_WEIGHT = "x-mbx-used-weight-1m"
+
+
+class _Sent:
+    """One HTTP attempt that is under way."""
+
+    __slots__ = ("live", "method", "start_ns", "status", "token", "url")
+
+    def __init__(self, live: LiveCall, method: str, url: str) -> None:
+        self.live = live
+        self.method = method
+        self.url = url
+        self.status: int | None = None
+        self.token: Token[_Sent | None] | None = None
+        self.start_ns = monotonic_ns()
+
+
+# Attempts of one call may run side by side in tasks of their own: each task has its own value.
+_SENT: ContextVar[_Sent | None] = ContextVar("tradewatch_attempt", default=None)
+
+
+class HttpAttempt:
+    """`fetch`: one attempt. The gate is asked again, since an order may have waited in the throttler while it closed."""
+
+    def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
+        """Raises what a refused order raises, where the gate closed since the call began."""
+        live = running(client)
+        if live is None:
+            return None
+        method = str(argument(args, kwargs, 1, "method", "GET"))
+        if live.requests and method != "GET":
+            binding = binding_of(client)
+            # An edit is cancel and create in many classes: once its first request is out, the rest must follow.
+            if binding is not None and not (live.sent and live.requests[0].operation.startswith("edit_")):
+                refuse_if_closed(live, binding)
+            live.sent = True
+        sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
+        sent.token = _SENT.set(sent)
+        return sent
+
+    def succeed(self, client: Any, sent: _Sent, result: Any) -> None:
+        """The venue answered, and ccxt found no error in it."""
+        self._end(sent, None)
+
+    def fail(self, client: Any, sent: _Sent, error: BaseException) -> None:
+        """No answer, or one that says no."""
+        self._end(sent, None if is_cancellation(error) else error)
+
+    def _end(self, sent: _Sent, error: BaseException | None) -> None:
+        with failures.kept("instrumentation"):
+            where = urlsplit(sent.url)
+            sent.live.attempts.append(
+                Attempt(
+                    sent.start_ns,
+                    monotonic_ns(),
+                    sent.method,
+                    where.hostname or "",
+                    where.path,
+                    sent.status,
+                    None if error is None else error_type(error),
+                )
+            )
+        if sent.token is not None:
+            try:
+                _SENT.reset(sent.token)
+            except ValueError:
+                pass  # closed by the garbage collector in another context, where the attempt is not current
+
+
+class Throttle:
+    """`throttle`: the wait in the client's own rate limiter, which users otherwise take for latency of the venue."""
+
+    def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[LiveCall, int] | None:
+        """None outside a call of ours."""
+        live = running(client)
+        return None if live is None else (live, monotonic_ns())
+
+    def succeed(self, client: Any, state: tuple[LiveCall, int], result: Any) -> None:
+        """The client lets the request go."""
+        live, start_ns = state
+        live.throttle_ns += monotonic_ns() - start_ns
+
+    def fail(self, client: Any, state: tuple[LiveCall, int], error: BaseException) -> None:
+        """Given up while waiting."""
+        self.succeed(client, state, None)
+
+
+class Answer:
+    """`on_rest_response`, which ccxt calls with status and headers before it looks for errors in the body."""
+
+    def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the status and the weight used; the call itself is left alone."""
+        with failures.kept("instrumentation"):
+            sent = _SENT.get()
+            if sent is not None:
+                status = argument(args, kwargs, 0, "code")
+                sent.status = status if type(status) is int else None
+            binding = binding_of(client)
+            headers = argument(args, kwargs, 4, "response_headers")
+            if binding is not None and headers:
+                used = headers.get(_USED_WEIGHT) or headers.get("X-MBX-USED-WEIGHT-1M")
+                if used is not None:
+                    binding.rate_limit_used = float(used)
+
+    def succeed(self, client: Any, state: Any, result: Any) -> None:
+        """Never reached: `begin` keeps no state."""
+
+    def fail(self, client: Any, state: Any, error: BaseException) -> None:
+        """Never reached: `begin` keeps no state."""

@@ -1,0 +1,137 @@
+"""The table of ccxt's wrap points, put on the classes of the clients that exist and of those made later.
+
+Transport methods are wrapped on the class that defines them. A unified method is wrapped on the class that an instance
+gets it from, and under its camel-case name as well, which ccxt copies to the instance's class at each construction.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from tradewatch.instrumentation.ccxt.calls import BINDING, SENDS_ORDERS, Binding, EndpointCall, UnifiedCall, secrets_of
+from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
+from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
+from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import scrubber
+
+# Seen where they lead to: the convenience methods at create_order, streams (which wait for a message) not as calls.
+_SEEN_ELSEWHERE = re.compile(r"create_\w+_orders?(_with_cost)?(_ws)?|(un_)?watch_\w+|\w+_ws")
+_TRANSPORT: dict[str, WrapPoint] = {
+    "fetch2": EndpointCall(),
+    "fetch": HttpAttempt(),
+    "throttle": Throttle(),
+    "on_rest_response": Answer(),
+}
+
+
+def is_client(kind: type) -> bool:
+    """Whether a class is one of ccxt's exchanges, sync, async or pro, or a subclass of one."""
+    return any(
+        k.__module__ == "ccxt.base.exchange" and k.__name__ in ("BaseExchange", "Exchange") for k in kind.__mro__
+    )
+
+
+class _Construction:
+    """`__init__`: a client made later is bound like one that was found."""
+
+    def __init__(self, made: Callable[[Any], None]) -> None:
+        self._made = made
+
+    def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        return True
+
+    def succeed(self, client: Any, state: bool, result: Any) -> None:
+        with failures.kept("instrumentation"):
+            self._made(client)
+
+    def fail(self, client: Any, state: bool, error: BaseException) -> None:
+        """A client that could not be made is nobody's."""
+
+
+class Ccxt:
+    """ccxt as it stands in this process: wrapped for as long as anybody watches a client.
+
+    Args:
+        made: told of each client that is made from now on; it may bind it.
+    """
+
+    def __init__(self, made: Callable[[Any], None]) -> None:
+        self._made = made
+        self._patches = Patches()
+        self._classes: set[type] = set()
+        self._bound: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def install(self) -> bool:
+        """Wrap construction, so that clients made from now on are seen; False where ccxt is not imported."""
+        module = sys.modules.get("ccxt.base.exchange")
+        base = getattr(module, "BaseExchange", None) or getattr(module, "Exchange", None)
+        if base is None:
+            return False
+        with self._lock:
+            self._patches.wrap(base, "__init__", _Construction(self._made))
+        return True
+
+    def bind(self, client: Any, binding: Binding) -> None:
+        """Wrap what the client's class gets its methods from, and give the client its binding."""
+        scrubber.learn(secrets_of(client))
+        self.install()
+        with self._lock:
+            self._wrap_class(type(client), client)
+            client.__dict__[BINDING] = binding
+            self._bound.add(client)
+
+    def unbind(self, client: Any) -> None:
+        """Take the binding from a client; its class stays wrapped for other clients."""
+        client.__dict__.pop(BINDING, None)
+        self._bound.discard(client)
+
+    def undo(self) -> None:
+        """Put back every attribute of every class and take the binding from every client."""
+        with self._lock:
+            for client in list(self._bound):
+                client.__dict__.pop(BINDING, None)
+            self._bound.clear()
+            self._patches.undo()
+            self._classes.clear()
+
+    def _wrap_class(self, kind: type, client: Any) -> None:
+        if kind in self._classes:
+            return
+        self._patches.touch(kind)
+        for owner in kind.__mro__:
+            for name, point in _TRANSPORT.items():
+                if name in vars(owner) and owner is not object:
+                    self._patches.wrap(owner, name, point)
+        for camel in (*client.has, "loadMarkets"):
+            name = _snake(camel)
+            if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
+                self._wrap_unified(kind, name, camel)
+        self._classes.add(kind)
+
+    def _wrap_unified(self, kind: type, name: str, camel: str) -> None:
+        owner = next((k for k in kind.__mro__ if name in vars(k)), None)
+        if owner is None or not inspect.isfunction(vars(owner)[name]):
+            return
+        original = vars(owner)[name]
+        wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original)))
+        stood = original_of(wrapper)
+        for klass in kind.__mro__:
+            if vars(klass).get(camel) is stood:
+                self._patches.put(klass, camel, wrapper)
+
+
+def _snake(camel: str) -> str:
+    """`fetchOHLCVWs` → `fetch_ohlcv_ws`, as ccxt spells its methods."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", camel).lower()
+
+
+def _symbol_at(function: Any) -> int | None:
+    names = [p for p in inspect.signature(function).parameters if p != "self"]
+    return names.index("symbol") if "symbol" in names else None

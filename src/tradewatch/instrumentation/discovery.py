@@ -1,0 +1,161 @@
+"""Finds exchange clients on a bot's attributes, without running any of the bot's code.
+
+Breadth first over instance dictionaries, slots, class attributes and built-in containers; properties and
+`__getattr__` are never called. Bounded in depth and number, so that a bot that holds a market's history costs no more.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from tradewatch.runtime.failures import failures
+
+# Read through `type` itself: a metaclass of the bot may define both.
+_mro = type.__dict__["__mro__"].__get__
+_namespace = type.__dict__["__dict__"].__get__
+
+DEPTH = 4
+ITEMS = 64
+NODES = 2_000
+
+_PLAIN = (
+    str,
+    bytes,
+    bytearray,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.CodeType,
+)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A client and where on the bot it was found, such as `bot.exchanges['kraken']`."""
+
+    client: Any
+    path: str
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What a search found, how much it looked at, and whether a bound cut it short."""
+
+    found: tuple[Found, ...]
+    looked_at: int
+    cut_short: bool
+
+
+def search(bot: Any, is_client: Callable[[type], bool]) -> Search:
+    """Clients on `bot`, or `bot` itself.
+
+    Args:
+        bot: any object: a bot, a client, a module, a list of either.
+        is_client: tells from a class alone whether its instances are clients.
+    """
+    found: list[Found] = []
+    seen: set[int] = set()
+    looked_at = 0
+    cut = False
+    # What stands beside the bot's class is looked at last, so that a client is named by the bot's own attribute.
+    for roots in ([(bot, "bot", 0)], [(item, name, DEPTH - 1) for name, item in _beside(bot)]):
+        waiting: deque[tuple[Any, str, int]] = deque(roots)
+        while waiting:
+            value, path, depth = waiting.popleft()
+            if id(value) in seen or type(value) in _PLAIN:
+                continue
+            if looked_at >= NODES:
+                cut = True
+                break
+            seen.add(id(value))
+            looked_at += 1
+            if not _is_class(value) and is_client(type(value)):
+                found.append(Found(value, path))
+            elif depth < DEPTH:
+                with failures.kept("discovery"):
+                    waiting.extend([(child, path + step, depth + 1) for child, step in _children(value, depth == 0)])
+    return Search(tuple(found), looked_at, cut)
+
+
+def _is_class(value: Any) -> bool:
+    """Whether `value` is a class; asked of its type, since `__class__` may be a property of the bot."""
+    return issubclass(type(value), type)
+
+
+def _children(value: Any, root: bool) -> Iterator[tuple[Any, str]]:
+    kind = type(value)
+    if issubclass(kind, dict):
+        # The dict's own methods, not those of a subclass; copied at once, since other threads may change it.
+        for key, item in list(islice(dict.items(value), ITEMS)):
+            yield item, f"[{key!r}]" if type(key) in (str, int) else f"[<{type(key).__name__}>]"
+    elif issubclass(kind, (list, tuple)):
+        raw = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
+        for i, item in enumerate(list(islice(raw, ITEMS))):
+            yield item, f"[{i}]"
+    elif kind in (set, frozenset, deque):
+        for item in list(islice(value.copy(), ITEMS)):
+            yield item, "{...}"
+    elif kind is types.MethodType:
+        yield value.__self__, ".__self__"
+    elif kind is functools.partial:
+        yield value.func, ".func"
+    elif kind is types.ModuleType and not root:
+        return
+    for name, item in _attributes(value, kind):
+        yield item, f".{name}"
+
+
+def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
+    instance = _instance_dict(value, kind)
+    if instance is not None:
+        yield from _named(instance)
+    for klass in _mro(kind):
+        if klass.__module__ == "builtins":
+            continue
+        for name, item in list(islice(_namespace(klass).items(), NODES)):
+            if type(item) is types.MemberDescriptorType:
+                try:
+                    yield name, item.__get__(value, kind)
+                except AttributeError:
+                    continue  # a slot that is not set
+            elif not name.startswith("__") and not callable(item) and type(item) is not property:
+                yield name, item
+
+
+def _named(mapping: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, item in list(islice(dict.items(mapping), NODES)):
+        if type(name) is str and not name.startswith("__"):
+            yield name, item
+
+
+def _instance_dict(value: Any, kind: type) -> dict[str, Any] | None:
+    """The real instance dictionary, read past any `__dict__` that a class of the bot defines."""
+    for klass in _mro(kind):
+        descriptor = _namespace(klass).get("__dict__")
+        if type(descriptor) is types.GetSetDescriptorType:
+            found = descriptor.__get__(value, kind)
+            return found if type(found) is dict else None
+        if descriptor is not None and klass is not type:
+            return None
+    if kind is types.ModuleType:
+        return dict(vars(value))
+    return None
+
+
+def _beside(bot: Any) -> Iterator[tuple[str, Any]]:
+    """What stands beside the bot's class in its module: a client is often made there."""
+    module = sys.modules.get(type(bot).__module__)
+    if type(module) is types.ModuleType and module.__name__.split(".")[0] not in ("builtins", "ccxt"):
+        for name, item in _named(vars(module)):
+            if type(item) is not types.ModuleType and not _is_class(item):
+                yield f"{module.__name__}.{name}", item

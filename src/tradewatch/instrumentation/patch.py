@@ -1,0 +1,106 @@
+"""Replacing methods of classes: the wrap point, the two wrappers (sync and async), and the undo."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Protocol
+
+_ORIGINAL = "__tradewatch_original__"
+
+
+class WrapPoint(Protocol):
+    """What is done around one method. Only `begin` may raise, and only to refuse the call; the rest keeps its failures."""
+
+    def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+        """State for the other two, or None to leave this call alone."""
+        ...
+
+    def succeed(self, client: Any, state: Any, result: Any) -> None:
+        """The method returned."""
+        ...
+
+    def fail(self, client: Any, state: Any, error: BaseException) -> None:
+        """The method raised, or its coroutine was cancelled or closed."""
+        ...
+
+
+def original_of(function: Any) -> Any | None:
+    """What a wrapper of ours stands for; None for any other function."""
+    return getattr(function, _ORIGINAL, None)
+
+
+def wrapped(original: Any, point: WrapPoint) -> Any:
+    """`original` with `point` around it, a coroutine function where `original` is one."""
+    begin, succeed, fail = point.begin, point.succeed, point.fail
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        state = begin(self, args, kwargs)
+        if state is None:
+            return original(self, *args, **kwargs)
+        try:
+            result = original(self, *args, **kwargs)
+        except BaseException as error:
+            fail(self, state, error)
+            raise
+        succeed(self, state, result)
+        return result
+
+    async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+        state = begin(self, args, kwargs)
+        if state is None:
+            return await original(self, *args, **kwargs)
+        try:
+            result = await original(self, *args, **kwargs)
+        except BaseException as error:
+            fail(self, state, error)
+            raise
+        succeed(self, state, result)
+        return result
+
+    wrapper = functools.wraps(original)(call_async if inspect.iscoroutinefunction(original) else call)
+    setattr(wrapper, _ORIGINAL, original)
+    return wrapper
+
+
+class Patches:
+    """The replacements that are in force."""
+
+    def __init__(self) -> None:
+        self._done: list[tuple[type, str, Any]] = []
+        self._touched: dict[type, None] = {}
+
+    def wrap(self, owner: type, name: str, point: WrapPoint) -> Any:
+        """Wrap `owner.name`, which `owner` itself defines, unless it is wrapped; returns what stands there now."""
+        original = vars(owner)[name]
+        if original_of(original) is not None:
+            return original
+        wrapper = wrapped(original, point)
+        self.put(owner, name, wrapper)
+        return wrapper
+
+    def put(self, owner: type, name: str, wrapper: Any) -> None:
+        """Set an attribute that `owner` itself defines to a wrapper made elsewhere."""
+        self._done.append((owner, name, vars(owner)[name]))
+        self.touch(owner)
+        setattr(owner, name, wrapper)
+
+    def touch(self, owner: type) -> None:
+        """Note a class whose own code may copy our wrappers to other names."""
+        self._touched[owner] = None
+
+    def undo(self) -> None:
+        """Put back every attribute, copies under other names included.
+
+        Where somebody else has wrapped ours since, theirs stays: it calls ours, which calls the original.
+        """
+        for owner, name, original in reversed(self._done):
+            if original_of(vars(owner).get(name)) is not None:
+                setattr(owner, name, original)
+        for owner in self._touched:
+            for name, value in list(vars(owner).items()):
+                original = original_of(value)
+                if original is not None:
+                    setattr(owner, name, original)
+        self._done.clear()
+        self._touched.clear()

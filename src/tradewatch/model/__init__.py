@@ -1,0 +1,52 @@
+"""The frozen values that go between rooms, and the few protocols the rooms share. Imports nothing of ours.
+
+`_ns` is nanoseconds since the Unix epoch, `_mono_ns` nanoseconds of the monotonic clock. None means unknown, never zero.
+"""
+
+from tradewatch.model.calls import Attempt, Call
+from tradewatch.model.clock import Clock
+from tradewatch.model.event import Event
+from tradewatch.model.halt import Gate, Halt, HaltState, Refusal
+from tradewatch.model.orders import (
+    Balances,
+    Fill,
+    Mark,
+    Money,
+    OrderKey,
+    OrderReport,
+    OrderRequest,
+    OrderStatus,
+    Side,
+)
+from tradewatch.model.portfolio import Equity, Position
+from tradewatch.model.rules import Action, Alert, AlertState, Evidence, Readings, Rule, RuleState, Sample
+
+__all__ = [
+    "Action",
+    "Alert",
+    "AlertState",
+    "Attempt",
+    "Balances",
+    "Call",
+    "Clock",
+    "Equity",
+    "Event",
+    "Evidence",
+    "Fill",
+    "Gate",
+    "Halt",
+    "HaltState",
+    "Mark",
+    "Money",
+    "OrderKey",
+    "OrderReport",
+    "OrderRequest",
+    "OrderStatus",
+    "Position",
+    "Readings",
+    "Refusal",
+    "Rule",
+    "RuleState",
+    "Sample",
+    "Side",
+]

@@ -1,0 +1,51 @@
+"""One call of an exchange client, described once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tradewatch.model.orders import Balances, Fill, Mark, OrderReport, OrderRequest
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One HTTP attempt. `status` is None where no answer came; `error` is an `error.type` or None."""
+
+    start_mono_ns: int
+    end_mono_ns: int
+    method: str
+    host: str
+    path: str
+    status: int | None
+    error: str | None
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One logical call of a client, retries and the client's own throttle wait included, and what it told us.
+
+    `cell` is where its duration is counted (opaque to all but telemetry), `parent` the OpenTelemetry context that was
+    current when it began. `error` is an `error.type`; None for success and for a call that was cancelled.
+    """
+
+    cell: Any
+    start_mono_ns: int
+    end_mono_ns: int
+    throttle_ns: int
+    attempts: tuple[Attempt, ...]
+    error: str | None
+    message: str | None
+    parent: Any
+    symbol: str | None = None
+    cancelled: bool = False
+    requests: tuple[OrderRequest, ...] = ()
+    outcomes: tuple[OrderReport, ...] = ()
+    reports: tuple[OrderReport, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    balances: Balances | None = None
+
+    @property
+    def concerns_safety(self) -> bool:
+        """Whether the ledger and the acting rules must see it at once."""
+        return bool(self.requests or self.fills or self.reports)

@@ -1,0 +1,154 @@
+"""What the control paths show: books, clock and requests, as plain values ready for JSON.
+
+Amounts are decimal strings rounded half-even to 18 places; times are epoch nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tradewatch.model.clock import Clock
+from tradewatch.paper.books import Books
+from tradewatch.paper.exchange import Exchange, Holding
+from tradewatch.paper.journal import Mark
+from tradewatch.paper.orders import Order, Trade
+from tradewatch.paper.units import ONE
+
+PLACES = 18
+
+
+def decimal(numerator: int, denominator: int = 1) -> str:
+    """A ratio as a plain decimal, half-even at 18 places, without trailing zeros: `-0.5`, `12`."""
+    scaled, rest = divmod(abs(numerator) * 10**PLACES, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and scaled % 2):
+        scaled += 1
+    return ("-" if numerator < 0 and scaled else "") + _plain(scaled, PLACES)
+
+
+def books(exchange: Exchange, kept: Books) -> dict[str, object]:
+    """GET /paper/books."""
+    now_ns = exchange.advance()
+    marks = {symbol: Mark(market.quote(now_ns).mid, now_ns) for symbol, market in exchange.markets.items()}
+    accounts = kept.read()
+    quote = next(iter(exchange.markets.values())).instrument.quote
+    shown = {}
+    for name in exchange.names:
+        book = accounts[name]
+        holdings = exchange.holdings(name)
+        shown[name] = {
+            "balances": {
+                currency: {"free": _units(held.free), "locked": _units(held.locked)}
+                for currency, held in holdings.items()
+            },
+            "orders": [_order(order, exchange) for order in exchange.orders(name)],
+            "trades": [_trade(trade, exchange) for trade in exchange.trades(name)],
+            "fees": {currency: _units(fee) for currency, fee in book.fees.items()},
+            "unvalued_fees": {currency: _units(fee) for currency, fee in book.unvalued_fees.items()},
+            "positions": {
+                exchange.markets[symbol].instrument.symbol: {
+                    "amount": _units(position.amount),
+                    "average_cost": decimal(position.average_over, position.denominator * ONE)
+                    if position.amount
+                    else None,
+                    "realised": decimal(position.realised_over, position.denominator * ONE * ONE),
+                    "currency": exchange.markets[symbol].instrument.quote,
+                }
+                for symbol, position in book.positions.items()
+            },
+            "equity": equity(exchange, holdings, quote, marks),
+            "equity_at_last_quote": equity(exchange, holdings, quote, exchange.journal.last_quoted[name]),
+        }
+    return {
+        "at_ns": now_ns,
+        "currency": quote,
+        "mids": _marks(exchange, marks),
+        "opening_marks": _marks(exchange, exchange.journal.opening_marks),
+        "accounts": shown,
+    }
+
+
+def equity(
+    exchange: Exchange, holdings: Mapping[str, Holding], quote: str, marks: Mapping[str, Mark]
+) -> dict[str, object]:
+    """The account's worth in `quote`: `value` is None while a held currency has no price, listed in `missing`.
+
+    `at_ns` is the instant of the latest mark that went in; None when none did.
+    """
+    total, missing, times = 0, [], []
+    for currency, held in holdings.items():
+        amount = held.free + held.locked
+        mark = marks.get(f"{currency}{quote}")
+        if currency == quote:
+            total += amount * ONE
+        elif amount and mark is None:
+            missing.append(currency)
+        elif amount and mark is not None:
+            total += amount * mark.mid
+            times.append(mark.at_ns)
+    latest = [mark.at_ns for mark in marks.values()]
+    return {
+        "value": None if missing else decimal(total, ONE * ONE),
+        "at_ns": max(times or latest, default=None),
+        "missing": missing,
+        "mids": _marks(exchange, marks),
+    }
+
+
+def clock(clock_: Clock, wall_ns: int) -> dict[str, object]:
+    """GET /paper/clock: the present, and the three numbers of a scaled clock if it is one."""
+    return {
+        "now_ns": clock_.now_ns(),
+        "wall_ns": wall_ns,
+        **{name: getattr(clock_, name) for name in ("start_ns", "speed", "origin_ns") if hasattr(clock_, name)},
+    }
+
+
+def _units(amount: int) -> str:
+    return ("-" if amount < 0 else "") + _plain(abs(amount), 8)
+
+
+def _plain(scaled: int, places: int) -> str:
+    digits = str(scaled).zfill(places + 1)
+    fraction = digits[-places:].rstrip("0")
+    return f"{digits[:-places]}.{fraction}" if fraction else digits[:-places]
+
+
+def _marks(exchange: Exchange, marks: Mapping[str, Mark]) -> dict[str, object]:
+    return {
+        exchange.markets[symbol].instrument.symbol: {"mid": _units(mark.mid), "at_ns": mark.at_ns}
+        for symbol, mark in marks.items()
+    }
+
+
+def _order(order: Order, exchange: Exchange) -> dict[str, object]:
+    return {
+        "order_id": order.order_id,
+        "client_order_id": order.client_id,
+        "symbol": exchange.markets[order.symbol].instrument.symbol,
+        "side": order.side,
+        "type": order.type,
+        "time_in_force": order.time_in_force,
+        "status": order.status,
+        "price": _units(order.price) if order.price else None,
+        "quantity": _units(order.quantity),
+        "executed": _units(order.executed),
+        "quote_executed": _units(order.quote_executed),
+        "created_ns": order.created_ns,
+        "updated_ns": order.updated_ns,
+    }
+
+
+def _trade(trade: Trade, exchange: Exchange) -> dict[str, object]:
+    return {
+        "trade_id": trade.trade_id,
+        "order_id": trade.order_id,
+        "client_order_id": trade.client_id,
+        "symbol": exchange.markets[trade.symbol].instrument.symbol,
+        "side": trade.side,
+        "price": _units(trade.price),
+        "quantity": _units(trade.quantity),
+        "fee": _units(trade.fee),
+        "fee_currency": trade.fee_currency,
+        "role": trade.role,
+        "at_ns": trade.at_ns,
+    }

@@ -1,0 +1,70 @@
+"""The request log: one entry a request, kept in memory and, if asked, appended to a file as JSON lines.
+
+An entry never holds a query, a body or a header, so neither key nor secret nor signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO
+
+import msgspec
+
+
+class Entry(msgspec.Struct):
+    """One request. `_ns` is real epoch time, `_sim_ns` simulated; the answer's fields are None while it is due.
+
+    `status` is what was sent, None where no answer went out. `accepted` says that the exchange did what was asked,
+    whatever was sent. `fault` names an injected one.
+    """
+
+    seq: int
+    received_ns: int
+    received_sim_ns: int
+    method: str
+    path: str
+    operation: str
+    answered_ns: int | None = None
+    answered_sim_ns: int | None = None
+    status: int | None = None
+    weight: int = 0
+    code: int | None = None
+    account: str | None = None
+    client_order_id: str | None = None
+    order_id: int | None = None
+    accepted: bool = False
+    fault: str | None = None
+
+
+class RequestLog:
+    """All entries since the start, in order of arrival.
+
+    Args:
+        file: an open text file that finished entries are written to, in order of their ends; not closed here.
+    """
+
+    def __init__(self, file: IO[bytes] | None = None) -> None:
+        self.entries: list[Entry] = []
+        self._file = file
+        self._due: dict[int, Entry] = {}
+
+    def arrived(self, entry_of: Entry) -> None:
+        """Keep a request that has just come in."""
+        self.entries.append(entry_of)
+        self._due[entry_of.seq] = entry_of
+
+    def ended(self, entry: Entry) -> None:
+        """Write a request whose answer has gone out, or that will get none."""
+        if self._due.pop(entry.seq, None) is not None:
+            self._write([entry])
+
+    def close(self) -> None:
+        """Write what is still due."""
+        self._write(self._due.values())
+        self._due.clear()
+
+    def _write(self, entries: Iterable[Entry]) -> None:
+        if self._file is not None:
+            for entry in entries:
+                self._file.write(msgspec.json.encode(entry) + b"\n")
+            self._file.flush()

@@ -1,0 +1,268 @@
+"""The exchange behind real sockets on 127.0.0.1: the only file that needs aiohttp.
+
+Control paths: GET /paper/books, GET /paper/requests (`?since=SEQ`, `?format=jsonl`), GET /paper/clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import IO
+from urllib.parse import parse_qs
+
+import msgspec
+from aiohttp import web
+
+from tradewatch.paper import control
+from tradewatch.paper.books import Books
+from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.faults import Fault, Faults
+from tradewatch.paper.log import Entry, RequestLog
+from tradewatch.paper.requests import Answer, Limits, Request
+from tradewatch.paper.wire_binance import BinanceSpot
+
+HOST = "127.0.0.1"
+_JSON = "application/json"
+_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
+_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+_CODE_MESSAGES = {
+    -1000: "An unknown error occurred while processing the request.",
+    -1001: "Internal error; unable to process your request. Please try again.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
+}
+
+
+class PaperServer:
+    """A running server; made by `serve`.
+
+    Attributes:
+        exchange: what is served.
+        log: every request so far.
+        books: kept beside the exchange.
+        url: `http://127.0.0.1:PORT`, set once it listens.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        faults: Faults | None = None,
+        limits: Limits | None = None,
+        log: RequestLog | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.exchange = exchange
+        self.log = log or RequestLog()
+        self.books = Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)
+        self.url = ""
+        self._wire = BinanceSpot(exchange, limits, wall_ns)
+        self._faults = faults or Faults()
+        self._wall_ns = wall_ns
+        self._seq = 0
+
+    async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
+        """One HTTP request: log, faults, exchange, answer."""
+        path, _, query = http.raw_path.partition("?")
+        if path.startswith("/paper/"):
+            return self._control(http, path, query)
+        body = (await http.read()).decode(errors="replace") if http.can_read_body else ""
+        request = Request(http.method, path, query, body, http.headers.get("X-MBX-APIKEY"))
+        operation = self._wire.operation(request)
+        now_ns = self.exchange.clock.now_ns()
+        self._seq += 1
+        entry = Entry(self._seq, self._wall_ns(), now_ns, http.method, path, operation)
+        entry.client_order_id = self._wire.client_order_id(request)
+        self.log.arrived(entry)
+        try:
+            return await self._answer(http, request, entry)
+        finally:
+            self.log.ended(entry)
+
+    async def _answer(self, http: web.BaseRequest, request: Request, entry: Entry) -> web.StreamResponse:
+        injection = self._faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
+        entry.fault = injection.name
+        if injection.arrival_delay_s:
+            await asyncio.sleep(injection.arrival_delay_s)
+        fault = injection.fault
+        answer: Answer | None = None
+        if fault is None or fault.at == "answer":
+            answer = self._wire.answer(request)
+            entry.weight, entry.code, entry.account = answer.weight, answer.code, answer.account
+            entry.order_id, entry.accepted = answer.order_id, answer.accepted
+            entry.client_order_id = answer.client_order_id or entry.client_order_id
+        if injection.answer_delay_s:
+            await asyncio.sleep(injection.answer_delay_s)
+        if fault is not None and fault.kind == "timeout":
+            await _hold(http, fault.hold_s)
+            return self._unanswered(http, entry)
+        if _is_gone(http):
+            return self._unanswered(http, entry)
+        if fault is not None:
+            response, entry.code = _faulty(fault, self._wire.used_weight_headers())
+        else:
+            assert answer is not None
+            for symbol, quote in answer.quotes.items():
+                self.exchange.quoted(answer.account, symbol, quote)
+            response = web.Response(body=answer.body, status=answer.status, headers=answer.headers, content_type=_JSON)
+        self._sent(entry, response.status)
+        return response
+
+    def _unanswered(self, http: web.BaseRequest, entry: Entry) -> web.StreamResponse:
+        if http.transport is not None:
+            http.transport.abort()
+        self._sent(entry, None)
+        return web.Response(status=503)  # goes nowhere: the connection is closed
+
+    def _sent(self, entry: Entry, status: int | None) -> None:
+        entry.status = status
+        entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self.exchange.clock.now_ns()
+
+    def _control(self, http: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        if http.method != "GET":
+            return web.Response(status=405, text="control paths are read with GET\n")
+        match path:
+            case "/paper/books":
+                shown: object = control.books(self.exchange, self.books)
+            case "/paper/clock":
+                shown = control.clock(self.exchange.clock, self._wall_ns())
+            case "/paper/requests":
+                options = parse_qs(query)
+                since = options.get("since", ["0"])[0]
+                if not (since.isascii() and since.isdigit()):
+                    return web.Response(status=400, text=f"since={since!r}; accepted is a sequence number\n")
+                entries = self.log.entries[int(since) :]
+                if options.get("format") == ["jsonl"]:
+                    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+                    return web.Response(body=lines, content_type="application/jsonl")
+                shown = entries
+            case _:
+                return web.Response(
+                    status=404, text="control paths are /paper/books, /paper/requests and /paper/clock\n"
+                )
+        return web.Response(body=msgspec.json.encode(shown), content_type=_JSON)
+
+
+def _faulty(fault: Fault, headers: dict[str, str]) -> tuple[web.Response, int | None]:
+    if fault.kind == "server_error":
+        if fault.code is None:
+            page = _GATEWAY_PAGE.format(status=fault.status, reason=_REASONS.get(fault.status, "Error"))
+            return web.Response(status=fault.status, text=page, content_type="text/html", headers=headers), None
+        body = {"code": fault.code, "msg": _CODE_MESSAGES.get(fault.code, "Error.")}
+        response = web.Response(
+            status=fault.status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers
+        )
+        return response, fault.code
+    status, message = 429, "Too many requests queued."
+    if fault.kind == "ban":
+        status = 418
+        message = (
+            "Way too much request weight used; IP banned. Please use WebSocket Streams for live updates to avoid bans."
+        )
+    headers |= {"Retry-After": str(fault.retry_after_s)}
+    body = {"code": -1003, "msg": message}
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers), -1003
+
+
+def _is_gone(http: web.BaseRequest) -> bool:
+    return http.transport is None or http.transport.is_closing()
+
+
+async def _hold(http: web.BaseRequest, hold_s: float) -> None:
+    """Wait until the client gives up, at most `hold_s`."""
+    ends = time.monotonic() + hold_s
+    while not _is_gone(http) and (left := ends - time.monotonic()) > 0:  # noqa: ASYNC110
+        await asyncio.sleep(min(left, 0.05))
+
+
+@asynccontextmanager
+async def serve(
+    exchange: Exchange,
+    *,
+    port: int = 0,
+    faults: Faults | None = None,
+    limits: Limits | None = None,
+    log_file: IO[bytes] | None = None,
+    wall_ns: Callable[[], int] = time.time_ns,
+) -> AsyncIterator[PaperServer]:
+    """Serve an exchange on 127.0.0.1 while the context lasts.
+
+    Args:
+        exchange: the core, with its clock.
+        port: 0 takes a free one; see the server's `url`.
+        faults: what goes wrong.
+        limits: of requests; Binance's by default.
+        log_file: where the request log is appended as JSON lines.
+        wall_ns: the real clock of signatures and limits.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    log = RequestLog(log_file)
+    server = PaperServer(exchange, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
+    runner = web.ServerRunner(web.Server(server.respond, access_log=None), shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        with _listen(port) as listening:
+            await web.SockSite(runner, listening).start()
+            server.url = f"http://{HOST}:{listening.getsockname()[1]}"
+            yield server
+            await runner.cleanup()
+    finally:
+        await runner.cleanup()
+        log.close()
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+@contextmanager
+def serve_in_thread(
+    exchange: Exchange,
+    *,
+    port: int = 0,
+    faults: Faults | None = None,
+    limits: Limits | None = None,
+    log_file: IO[bytes] | None = None,
+) -> Iterator[PaperServer]:
+    """`serve` on an event loop in a thread of its own, for clients that block. Takes and raises the same."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    ready = threading.Event()
+    running: list[PaperServer] = []
+    failure: list[BaseException] = []
+
+    async def run() -> None:
+        try:
+            async with serve(exchange, port=port, faults=faults, limits=limits, log_file=log_file) as server:
+                running.append(server)
+                ready.set()
+                await stop.wait()
+        except BaseException as error:
+            failure.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),), name="paper-server", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if not running:
+            raise failure[0]
+        yield running[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

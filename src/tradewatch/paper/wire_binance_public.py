@@ -1,0 +1,274 @@
+"""Binance spot: the answers about the market.
+
+Each function returns the body and the quotes, by symbol, whose mid it tells, so that the books know what was quoted.
+Times in the answers are simulated, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tradewatch.paper.candles import MINUTE_NS
+from tradewatch.paper.errors import VenueError, mandatory
+from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.instrument import Instrument, filters
+from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.parameters import Params, limit_of, millis, whole
+from tradewatch.paper.requests import Limits
+from tradewatch.paper.tape import Bar, bar, bars, tape
+from tradewatch.paper.units import ONE, show
+
+Told = tuple[object, dict[str, Quote]]
+
+INTERVALS = {
+    "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30,
+    "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440,
+}  # fmt: skip
+DAY_MINUTES = 1440
+
+
+def ping(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/ping."""
+    return {}, {}
+
+
+def exchange_info(exchange: Exchange, params: Params, limits: Limits, wall_ns: int) -> object:
+    """GET /api/v3/exchangeInfo: symbols and filters; a market past the end of its candles has status BREAK."""
+    rates = (
+        ("REQUEST_WEIGHT", "MINUTE", 1, limits.weight_1m),
+        ("ORDERS", "SECOND", 10, limits.orders_10s),
+        ("ORDERS", "DAY", 1, limits.orders_1d),
+    )
+    return {
+        "timezone": "UTC",
+        "serverTime": wall_ns // 1_000_000,
+        "rateLimits": [
+            {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
+            for kind, interval, number, limit in rates
+        ],
+        "exchangeFilters": [],
+        "symbols": [
+            *(
+                _symbol(market.instrument, "TRADING" if exchange.now_ns < market.end_ns else "BREAK")
+                for market in _chosen(exchange, params)
+            ),
+            *(
+                _symbol(instrument, "BREAK")
+                for instrument in _unpriced(exchange)
+                if not {"symbol", "symbols"} & set(params)
+            ),
+        ],
+    }
+
+
+def depth(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/depth: levels one tick apart, each with the largest quantity that an order may have."""
+    market, now_ns = _market(exchange, params), exchange.now_ns
+    quote, tick = market.quote(now_ns), market.instrument.tick
+    size = show(market.instrument.max_quantity)
+    levels = range(limit_of(params, 100, 5000))
+    body = {
+        "lastUpdateId": now_ns // 1_000_000,
+        "bids": [[show(quote.bid - tick * n), size] for n in levels if quote.bid > tick * n],
+        "asks": [[show(quote.ask + tick * n), size] for n in levels],
+    }
+    return body, {market.instrument.id: quote}
+
+
+def trades(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/trades: the recorded tape, most recent last."""
+    market, now_ns = _market(exchange, params), exchange.now_ns
+    prints = tape(market, now_ns, limit_of(params, 500, 1000))
+    body = [
+        {
+            "id": print_.trade_id,
+            "price": show(print_.price),
+            "qty": show(print_.quantity),
+            "quoteQty": show(print_.price * print_.quantity // ONE),
+            "time": print_.at_ns // 1_000_000,
+            "isBuyerMaker": print_.sell,
+            "isBestMatch": True,
+        }
+        for print_ in prints
+    ]
+    return body, {}
+
+
+def agg_trades(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/aggTrades: the same tape, each print an aggregate of one."""
+    market, now_ns = _market(exchange, params), exchange.now_ns
+    start_ns, end_ns = millis(params, "startTime"), millis(params, "endTime")
+    from_id = whole(params, "fromId")
+    until_ns = now_ns if end_ns is None else min(end_ns, now_ns)
+    prints = tape(market, until_ns, limit_of(params, 500, 1000), start_ns, from_id)
+    body = [
+        {
+            "a": print_.trade_id,
+            "p": show(print_.price),
+            "q": show(print_.quantity),
+            "f": print_.trade_id,
+            "l": print_.trade_id,
+            "T": print_.at_ns // 1_000_000,
+            "m": print_.sell,
+            "M": True,
+        }
+        for print_ in prints
+    ]
+    return body, {}
+
+
+def klines(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/klines: the recorded candles; the present one as far as it has come."""
+    market, now_ns = _market(exchange, params), exchange.now_ns
+    interval = params.get("interval")
+    if not interval:
+        raise mandatory("interval")
+    if interval not in INTERVALS:
+        raise VenueError(-1120, "Invalid interval.")
+    start_ns, end_ns = millis(params, "startTime"), millis(params, "endTime")
+    length_ns = INTERVALS[interval] * MINUTE_NS
+    limit = limit_of(params, 500, 1000)
+    last_ns = now_ns if end_ns is None else min(now_ns, end_ns)
+    if start_ns is None:
+        first_ns = last_ns // length_ns * length_ns - (limit - 1) * length_ns
+    else:
+        first_ns = -(-start_ns // length_ns) * length_ns
+    found = bars(market, first_ns, last_ns, now_ns, minutes=INTERVALS[interval], limit=limit)
+    told = bool(found) and found[-1].start_ns <= now_ns < found[-1].start_ns + length_ns
+    body = [_kline(one, length_ns) for one in found]
+    return body, {market.instrument.id: market.quote(now_ns)} if told else {}
+
+
+def ticker_24hr(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/ticker/24hr: the last 1,440 minutes, from the start of a minute."""
+    return _each(exchange, params, _day)
+
+
+def ticker_price(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/ticker/price: the mid, which is the last price too."""
+    return _each(exchange, params, lambda market, quote: {"symbol": market.instrument.id, "price": show(quote.mid)})
+
+
+def book_ticker(exchange: Exchange, params: Params) -> Told:
+    """GET /api/v3/ticker/bookTicker."""
+    return _each(exchange, params, _best)
+
+
+def _best(market: Market, quote: Quote) -> dict[str, object]:
+    size = show(market.instrument.max_quantity)
+    return {
+        "symbol": market.instrument.id,
+        "bidPrice": show(quote.bid),
+        "bidQty": size,
+        "askPrice": show(quote.ask),
+        "askQty": size,
+    }
+
+
+def _day(market: Market, quote: Quote) -> dict[str, object]:
+    now_ns = quote.at_ns
+    opened_ns = max(now_ns // MINUTE_NS * MINUTE_NS - (DAY_MINUTES - 1) * MINUTE_NS, market.candles.start_ns)
+    day = bar(market, min(opened_ns, market.end_ns - MINUTE_NS), now_ns + MINUTE_NS, now_ns)
+    change = quote.mid - day.open
+    return _best(market, quote) | {
+        "priceChange": show(change),
+        "priceChangePercent": f"{change / day.open * 100:.3f}",
+        "weightedAvgPrice": show(day.quote_volume * ONE // day.volume if day.volume else quote.mid),
+        "prevClosePrice": show(day.open),
+        "lastPrice": show(quote.mid),
+        "lastQty": show(0),
+        "openPrice": show(day.open),
+        "highPrice": show(max(day.high, quote.mid)),
+        "lowPrice": show(min(day.low, quote.mid)),
+        "volume": show(day.volume),
+        "quoteVolume": show(day.quote_volume),
+        "openTime": opened_ns // 1_000_000,
+        "closeTime": now_ns // 1_000_000,
+        "firstId": -1,
+        "lastId": -1,
+        "count": day.prints,
+    }
+
+
+def _each(exchange: Exchange, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
+    """One object for `symbol`, a list for `symbols` or none."""
+    now_ns = exchange.now_ns
+    quotes = {market.instrument.id: market.quote(now_ns) for market in _chosen(exchange, params)}
+    body = [render(exchange.markets[symbol], quote) for symbol, quote in quotes.items()]
+    return (body[0] if "symbol" in params else body), quotes
+
+
+def _chosen(exchange: Exchange, params: Params) -> list[Market]:
+    if "symbol" in params and "symbols" in params:
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    if "symbol" in params:
+        return [exchange.market(params["symbol"])]
+    if "symbols" not in params:
+        return list(exchange.markets.values())
+    try:
+        symbols = msgspec.json.decode(params["symbols"], type=list[str])
+    except msgspec.DecodeError:
+        raise VenueError(-1100, "Illegal characters found in parameter 'symbols'.") from None
+    return [exchange.market(symbol) for symbol in dict.fromkeys(symbols)]
+
+
+def _market(exchange: Exchange, params: Params) -> Market:
+    if not params.get("symbol"):
+        raise mandatory("symbol")
+    return exchange.market(params["symbol"])
+
+
+def _unpriced(exchange: Exchange) -> list[Instrument]:
+    """Pairs that make a fee currency without a market known to clients, which look its code up in this list."""
+    third, markets = exchange.fees.third, exchange.markets.values()
+    if third is None or any(third.currency in (one.instrument.base, one.instrument.quote) for one in markets):
+        return []
+    return [Instrument(third.currency, next(iter(markets)).instrument.quote)]
+
+
+def _symbol(instrument: Instrument, status: str) -> dict[str, object]:
+    return {
+        "symbol": instrument.id,
+        "status": status,
+        "baseAsset": instrument.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": instrument.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "icebergAllowed": False,
+        "ocoAllowed": False,
+        "otoAllowed": False,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": False,
+        "cancelReplaceAllowed": False,
+        "amendAllowed": False,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": filters(instrument),
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "NONE",
+        "allowedSelfTradePreventionModes": ["NONE"],
+    }
+
+
+def _kline(bar_: Bar, length_ns: int) -> list[object]:
+    return [
+        bar_.start_ns // 1_000_000,
+        show(bar_.open),
+        show(bar_.high),
+        show(bar_.low),
+        show(bar_.close),
+        show(bar_.volume),
+        (bar_.start_ns + length_ns) // 1_000_000 - 1,
+        show(bar_.quote_volume),
+        bar_.prints,
+        show(bar_.volume // 2),
+        show(bar_.quote_volume // 2),
+        "0",
+    ]

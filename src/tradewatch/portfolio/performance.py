@@ -1,0 +1,65 @@
+"""Equity over time: against the start of the UTC day, and against its peak."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+
+from tradewatch.model import Equity
+from tradewatch.portfolio.arithmetic import divide, shown, subtract
+from tradewatch.portfolio.readings import DayStart, Peak
+
+_DAY_NS = 86_400 * 1_000_000_000
+_EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
+
+
+def utc_day(at_ns: int) -> datetime.date:
+    """The UTC day of an epoch time."""
+    return datetime.date.fromordinal(_EPOCH_ORDINAL + at_ns // _DAY_NS)
+
+
+def day_start_after(start: DayStart | None, equity: Equity) -> DayStart | None:
+    """The day's start, now that this equity is known.
+
+    The first equity of a day sets it, if nothing of it is missing or old. A clock that steps back over midnight by
+    less than a day does not bring yesterday back.
+    """
+    if equity.value is None or equity.currency is None or equity.stale:
+        return start
+    today = utc_day(equity.at_ns)
+    if start is not None and start.currency == equity.currency and 0 <= (start.day - today).days <= 1:
+        return start
+    return DayStart(today, equity.value, equity.currency)
+
+
+def peak_after(peak: Peak | None, equity: Equity) -> Peak | None:
+    """The peak, now that this equity is known; one with something missing or old does not move it."""
+    if equity.value is None or equity.currency is None or equity.stale:
+        return peak
+    if peak is not None and peak.currency == equity.currency and peak.equity >= equity.value:
+        return peak
+    return Peak(equity.value, equity.currency, equity.at_ns)
+
+
+def daily_pnl(start: DayStart | None, equity: Equity) -> Decimal | None:
+    """Equity less that at the start of its UTC day, in its currency; None where either is unknown."""
+    if start is None or equity.value is None or start.currency != equity.currency:
+        return None
+    if start.day < utc_day(equity.at_ns):
+        return None
+    return shown(subtract(equity.value, start.equity))
+
+
+def daily_loss_ratio(start: DayStart | None, equity: Equity) -> Decimal | None:
+    """-daily P&L / equity at the day's start; None where unknown or the start is not above 0."""
+    pnl = daily_pnl(start, equity)
+    if pnl is None or start is None or start.equity <= 0:
+        return None
+    return shown(divide(pnl.copy_negate(), start.equity))
+
+
+def drawdown_ratio(peak: Peak | None, equity: Equity) -> Decimal | None:
+    """1 - equity / peak; None where either is unknown or the peak is not above 0."""
+    if peak is None or equity.value is None or peak.currency != equity.currency or peak.equity <= 0:
+        return None
+    return shown(divide(subtract(peak.equity, equity.value), peak.equity))

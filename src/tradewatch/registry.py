@@ -1,0 +1,140 @@
+"""The bots that this process watches: the one piece of global state, and the three functions that change it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from tradewatch.instrumentation.ccxt import Ccxt
+from tradewatch.model import Clock
+from tradewatch.runtime.failures import failures
+from tradewatch.watch import Watch
+
+_SIGTERM_S = 2.5
+
+_lock = threading.RLock()
+# By the identity of the bot, which is kept alive as long as it is watched.
+_watches: dict[int, tuple[Any, Watch]] = {}
+
+
+def _made(client: Any) -> None:
+    """A client that the bot makes while it runs belongs to the bot that is watched; of several, to the first."""
+    with _lock:
+        first = next(iter(_watches.values()), None)
+    if first is not None:
+        first[1].adopt(client, "made later")
+
+
+_ccxt = Ccxt(_made)
+
+
+def instrument(
+    bot: Any,
+    *,
+    name: str | None = None,
+    state_dir: str | os.PathLike[str] | None = None,
+    account: str | None = None,
+    currency: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    rules: Sequence[str | os.PathLike[str]] | None = None,
+    port: int = 9464,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    clock: Clock | None = None,
+) -> Watch:
+    """Watch a bot: find its exchange clients, see every call of them, and arm the gate that a halt closes.
+
+    A second call with the same bot returns the same `Watch`.
+
+    Args:
+        bot: the object that holds the clients; a client itself, a module or a list will do as well.
+        name: the bot's name, for its state folder and as `service.name`; its class's unless given.
+        state_dir: where halts, fills and the day's start are kept; `~/.local/state/tradewatch/<name>` unless given.
+        account: the account's name in telemetry; a salted hash of the API key unless given.
+        currency: what equity is shown in; the quote currency of the first market seen unless given.
+        limits: limits by name that replace the defaults, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
+        rules: rule files in Prometheus's format that replace the default rules.
+        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one.
+        tracer_provider: the application's, where it is not the global one. It is never shut down.
+        meter_provider: likewise.
+        clock: simulated time, for rehearsals.
+
+    Returns:
+        The watch: `status()`, `halt()`, `resume()`.
+
+    Raises:
+        ValueError: a limit that there is none of, or an impossible value.
+        tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
+    """
+    with _lock:
+        known = _watches.get(id(bot))
+        if known is not None:
+            return known[1]
+        watch = Watch(
+            bot,
+            _ccxt,
+            name=name,
+            state_dir=state_dir,
+            account=account,
+            currency=currency,
+            limits=limits,
+            rule_files=rules,
+            port=port,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            clock=clock,
+        )
+        _watches[id(bot)] = (bot, watch)
+        _ccxt.install()
+        watch.start()
+        _end_cleanly()
+        return watch
+
+
+def uninstrument(bot: Any) -> None:
+    """Stop watching a bot, and put back every attribute of its clients' classes once no bot is watched."""
+    with _lock:
+        known = _watches.pop(id(bot), None)
+        last = not _watches
+    if known is not None:
+        known[1].stop()
+        if last:
+            _ccxt.undo()
+
+
+def shutdown() -> None:
+    """Stop watching every bot. Takes two seconds at most for each, whatever the collector does."""
+    with _lock:
+        bots = [bot for bot, _ in _watches.values()]
+    for bot in bots:
+        with failures.kept("shutdown"):
+            uninstrument(bot)
+
+
+def _end_cleanly() -> None:
+    """Have the end of the process marked clean and the last telemetry sent: at exit, and on SIGTERM.
+
+    A handler of the bot is left alone: it decides what SIGTERM means, and the exit that follows is ours to use. Where
+    there is none, the process still ends by SIGTERM, a moment later.
+    """
+    atexit.unregister(shutdown)
+    atexit.register(shutdown)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    # On a thread of its own: the signal may have interrupted the main thread while that held one of our locks.
+    ending = threading.Thread(target=shutdown, name="tradewatch-sigterm", daemon=True)
+    ending.start()
+    ending.join(_SIGTERM_S)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,257 @@
+"""Evaluates rule groups on the safety thread: on a grid of time, and at once where a change concerns an acting rule.
+
+On the grid an evaluation reads what was stored at that instant, as Prometheus would. Between two points of it, `poke`
+evaluates acting rules over current values that are not stored; there an alert can begin and fire, but never end, so
+that what Prometheus would not have seen can make ours earlier and never later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from tradewatch.model import Alert, Clock, Evidence, Readings, Rule, RuleState
+from tradewatch.promql import EvaluationError, Labels, evaluate
+from tradewatch.promql.ast import Expr
+from tradewatch.rules import evidence
+from tradewatch.rules.alerting import rule_state, step
+from tradewatch.rules.collection import Collection
+from tradewatch.rules.files import Group
+from tradewatch.rules.limits import limit_values
+from tradewatch.rules.schedule import INTERVAL_S, Plan, RuleStatus, Running
+from tradewatch.runtime.failures import describe, failures
+
+__all__ = ["Engine", "OnFiring", "RuleStatus"]
+
+# Marks come by the thousand.
+POKE_EVERY_S = 0.010
+# A longer stretch of pure Python delays the bot's own wake-ups; the last duration of a rule says what it will take.
+_STRETCH_NS = 300_000
+
+OnFiring = Callable[[Rule, Alert, tuple[Evidence, ...]], None]
+
+
+class Engine:
+    """The rules of one process.
+
+    `tick` and `poke` belong to the safety thread; `status`, `replace` and `set_limits` may be called from any.
+
+    Args:
+        groups: what `files.load` returned.
+        readings: the current values.
+        clock: the clock whose time `tick` and `poke` are given.
+        on_firing: called once when an alert begins to fire, with the numbers that made it; called again at the next
+            evaluation if it raised.
+        limits: what `limit_values` returned; None for the defaults.
+        identity: labels that every sample gets unless it has them, such as job and instance.
+        external_labels: what templates see as `$externalLabels`.
+        yield_: called between rules, so that the bot's threads get the interpreter.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        readings: Readings,
+        clock: Clock,
+        on_firing: OnFiring,
+        *,
+        limits: Mapping[str, float] | None = None,
+        identity: Mapping[str, str] | None = None,
+        external_labels: Mapping[str, str] | None = None,
+        yield_: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._on_firing = on_firing
+        self._hidden = frozenset(identity or ())
+        self._external = dict(external_labels or {})
+        self._yield = yield_
+        self._breathed_ns = 0
+        self._plan = Plan(groups)
+        self._next_plan: Plan | None = None
+        self._collection = Collection(readings, identity or {}, self._plan)
+        self.set_limits(limit_values() if limits is None else limits)
+        self._last_ns = 0
+        self._ahead_ns = 0
+        self._poked_mono_ns: int | None = None
+        self._poke_waits = False
+
+    def status(self) -> tuple[RuleStatus, ...]:
+        """Every rule as its last evaluation left it, acting groups first."""
+        return tuple(rule.status for rule in self._plan.rules)
+
+    def set_limits(self, limits: Mapping[str, float]) -> None:
+        """Compare with these limits (from `limit_values`) from the next evaluation on."""
+        self._collection.set_limits(limits)
+
+    def replace(self, groups: Sequence[Group]) -> None:
+        """Evaluate these groups from the next tick on.
+
+        Rules that are the same by file, group, name and labels keep their alerts.
+        """
+        self._next_plan = Plan(groups)
+
+    def tick(self, now_ns: int) -> float:
+        """Evaluate what is due at `now_ns`, epoch nanoseconds of the clock; points of the grid that passed are skipped.
+
+        Returns:
+            Seconds of the clock until it is to be called again.
+        """
+        if self._next_plan is not None:
+            plan, self._next_plan = self._next_plan, None
+            plan.take_over(self._plan)
+            self._collection.follow(plan)
+            self._plan = plan
+        at_ns = self._steady(now_ns)
+        due = [group for group in self._plan.groups if group.is_due(at_ns)]
+        if due:
+            self._breathed_ns = time.perf_counter_ns()
+            # All that is due reads one instant, the newest point of the grids concerned.
+            point_ns = max(at_ns // group.interval_ns * group.interval_ns for group in due)
+            for group in due:
+                group.last_point = at_ns // group.interval_ns
+            error = self._collect({group.interval_ns for group in due}, point_ns)
+            for group in due:
+                for rule in group.rules:
+                    self._breathe(int(rule.status.duration_s * 1e9))
+                    self._evaluate(rule, point_ns, error=error)
+        elif self._poke_waits:
+            self._poke(at_ns)
+        return self._seconds_left(at_ns)
+
+    def poke(self, now_ns: int) -> float:
+        """Evaluate acting rules at once, if a value that they read has changed since it was last read.
+
+        At most once in 10 ms of real time; what comes sooner is taken up by the next `tick` or `poke` after that.
+
+        Returns:
+            As `tick`.
+        """
+        at_ns = self._steady(now_ns)
+        self._poke(at_ns)
+        return self._seconds_left(at_ns)
+
+    def _poke(self, at_ns: int) -> None:
+        mono_ns = self._clock.mono_ns()
+        self._poke_waits = self._poke_wait_s(mono_ns) > 0
+        # Before the first point of the grid there is nothing to lay changes over.
+        if self._poke_waits or any(group.last_point is None for group in self._plan.groups):
+            return
+        self._poked_mono_ns = mono_ns
+        try:
+            changed = self._collection.changes(self._plan.acting_reads)
+        except Exception as error:
+            failures.note("rules.readings", error)
+            return
+        for rule in self._plan.acting if changed else ():
+            if not rule.rule.reads.isdisjoint(changed):
+                self._evaluate(rule, at_ns, overlay=self._collection.overlay)
+
+    def _poke_wait_s(self, mono_ns: int) -> float:
+        """Real seconds until a poke may evaluate again."""
+        if self._poked_mono_ns is None:
+            return 0.0
+        return POKE_EVERY_S - self._clock.real_seconds((mono_ns - self._poked_mono_ns) / 1e9)
+
+    def _seconds_left(self, at_ns: int) -> float:
+        if any(group.is_due(at_ns) for group in self._plan.groups):
+            return 0.0
+        left = [(group.interval_ns - at_ns % group.interval_ns) / 1e9 for group in self._plan.groups]
+        if self._poke_waits:
+            wait_s = self._poke_wait_s(self._clock.mono_ns())
+            left.append(max(0.0, wait_s) / self._clock.real_seconds(1.0))
+        return min(left, default=INTERVAL_S)
+
+    def _steady(self, now_ns: int) -> int:
+        """Time that never steps back: a wall clock that was set back must not stop the rules for that long."""
+        at_ns = now_ns + self._ahead_ns
+        if at_ns < self._last_ns:
+            self._ahead_ns += self._last_ns - at_ns
+            at_ns = self._last_ns
+        self._last_ns = at_ns
+        return at_ns
+
+    def _collect(self, grids: set[int], at_ns: int) -> str | None:
+        """Returns what went wrong, if anything: then what is due has failed."""
+        try:
+            self._collection.collect(grids, at_ns // 1_000_000, self._breathe)
+        except Exception as error:
+            failures.note("rules.readings", error)
+            return f"readings: {describe(error)}"
+        return None
+
+    def _evaluate(
+        self, running: Running, at_ns: int, *, error: str | None = None, overlay: Mapping[Labels, float] | None = None
+    ) -> None:
+        began_ns = time.perf_counter_ns()
+        alerts, empty = running.alerts, True
+        ours: Exception | None = None
+        if error is None:
+            try:
+                vector = self._vector(running.rule.expr, at_ns, overlay)
+                empty = not vector
+                alerts, error = step(
+                    running.rule,
+                    running.alerts,
+                    vector,
+                    at_ns,
+                    external=self._external,
+                    limit=running.limit,
+                    resolves=overlay is None,
+                )
+            except EvaluationError as raised:
+                error = str(raised)
+            except Exception as raised:
+                error, ours = describe(raised), raised
+        # Between points of the grid nothing ends and nothing fails.
+        if overlay is None or (error is None and alerts):
+            running.alerts = alerts
+            listed = tuple(alerts.values())
+            running.status = RuleStatus(
+                rule=running.rule.rule,
+                state=self._state(running, error, empty),
+                alerts=listed,
+                value=listed[0].value if listed else None,
+                evaluated_ns=at_ns - self._ahead_ns,
+                duration_s=(time.perf_counter_ns() - began_ns) / 1e9,
+                error=error,
+            )
+            self._tell(running, at_ns, overlay)
+        if ours is not None:
+            failures.note("rules.evaluate", ours)
+
+    def _vector(self, expr: Expr, at_ns: int, overlay: Mapping[Labels, float] | None) -> list[tuple[Labels, float]]:
+        result = evaluate(expr, self._collection.store, at_ns // 1_000_000, overlay)
+        if isinstance(result, str):
+            raise EvaluationError("rule result is not a vector or scalar")
+        return [((), result)] if isinstance(result, float) else result
+
+    def _state(self, running: Running, error: str | None, empty: bool) -> RuleState:
+        needs = running.rule.needs if empty else frozenset[str]()
+        return rule_state(
+            running.alerts.values(),
+            failed=error is not None,
+            empty=empty,
+            needs=needs,
+            live={name for name in needs if self._collection.store.has_name(name)},
+            seen=self._collection.seen,
+        )
+
+    def _tell(self, running: Running, at_ns: int, overlay: Mapping[Labels, float] | None) -> None:
+        firing = {key for key, alert in running.alerts.items() if alert.state == "firing"}
+        running.told &= firing
+        for key in firing - running.told:
+            alert = running.alerts[key]
+            try:
+                numbers = evidence.collect(
+                    running.rule, alert, self._collection.store, at_ns, overlay=overlay, hidden=self._hidden
+                )
+                self._on_firing(running.rule.rule, alert, numbers)
+                running.told.add(key)
+            except Exception as error:
+                failures.note("rules.on_firing", error)
+
+    def _breathe(self, next_ns: int) -> None:
+        """Let the bot's threads have the interpreter, if what comes next, `next_ns` long, made the stretch too long."""
+        if time.perf_counter_ns() - self._breathed_ns + next_ns > _STRETCH_NS:
+            self._yield()
+            self._breathed_ns = time.perf_counter_ns()

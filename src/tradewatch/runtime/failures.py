@@ -1,0 +1,79 @@
+"""The one place where tradewatch's own failures end: counted by place, logged once a minute at most, never raised.
+
+Tests set `failures.strict`, so that a failure of ours fails the test that met it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tradewatch.runtime.scrub import scrubber
+
+_log = logging.getLogger("tradewatch")
+_LOG_EVERY_S = 60.0
+
+
+def describe(error: BaseException) -> str:
+    """One scrubbed line that names an exception.
+
+    Read from its arguments alone: an exception's own `__str__` may raise, block, or print the request that it wraps.
+    """
+    said = ", ".join(str(a)[:500] for a in error.args if type(a) in (str, int, float))
+    name = type(error).__name__
+    return f"{name}: {scrubber.text(said)}" if said else name
+
+
+class Failures:
+    """Counts by place, for the metric `tradewatch.job.failures` and for `Watch.status()`."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.strict = False
+        self._logged: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def note(self, where: str, error: BaseException) -> None:
+        """Count a failure of ours at `where`, and log it unless that place logged within the last minute.
+
+        Raises:
+            BaseException: the failure itself, only where `strict` is set.
+        """
+        if self.strict:
+            raise error
+        with self._lock:
+            self.counts[where] = self.counts.get(where, 0) + 1
+            now = time.monotonic()
+            last = self._logged.get(where)
+            if last is not None and now - last < _LOG_EVERY_S:
+                return
+            self._logged[where] = now
+        _log.warning(
+            "%s failed: %s (the bot is not affected; repeats are counted, not logged, for a minute)",
+            where,
+            describe(error),
+        )
+
+    def warn(self, where: str, message: str) -> None:
+        """Say something about our own state, once a minute at most for each `where`."""
+        with self._lock:
+            now = time.monotonic()
+            last = self._logged.get(where)
+            if last is not None and now - last < _LOG_EVERY_S:
+                return
+            self._logged[where] = now
+        _log.warning("%s", scrubber.text(message))
+
+    @contextmanager
+    def kept(self, where: str) -> Iterator[None]:
+        """Run a block whose failures end here."""
+        try:
+            yield
+        except Exception as error:
+            self.note(where, error)
+
+
+failures = Failures()

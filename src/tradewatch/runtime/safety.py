@@ -1,0 +1,67 @@
+"""The safety thread: drains, books, evaluates, halts. No asyncio, no network, no code of the bot.
+
+It shares the interpreter with the bot, so whoever works on it calls `breathe` at least every 0.3 ms: a longer stretch
+delays the bot's own wake-ups.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from tradewatch.runtime.failures import failures
+
+_AFTER_A_FAILURE_S = 0.05
+
+
+def breathe() -> None:
+    """Let the bot's threads run."""
+    time.sleep(0)
+
+
+class SafetyThread:
+    """Calls `step` whenever `wake` is set, and at the latest when the last step asked to be called again.
+
+    Args:
+        step: does what is due and returns the real seconds until it wants to be called again.
+        wake: set by the bot's threads when an order or a fill was written down.
+    """
+
+    def __init__(self, step: Callable[[], float], wake: threading.Event) -> None:
+        self._step = step
+        self._wake = wake
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="tradewatch-safety", daemon=True)
+        self.cpu_ns = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> bool:
+        """End after one last step; False where that took longer than `within_s`."""
+        self._ending = True
+        self._wake.set()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while True:
+            self._wake.wait(wait_s)
+            # Before the step: what arrives during it must cause another one.
+            self._wake.clear()
+            ending = self._ending
+            wait_s = _AFTER_A_FAILURE_S
+            with failures.kept("safety"):
+                wait_s = self._step()
+            self.cpu_ns = time.thread_time_ns()
+            if ending:
+                return

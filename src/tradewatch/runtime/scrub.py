@@ -1,0 +1,49 @@
+"""The one scrubber: takes keys, tokens and signatures out of every text that leaves the process or reaches a disk.
+
+Two ways together: the exact secrets that the instrumented clients hold, learned when a client is first seen, and the
+shapes in which venues carry secrets (a signed query, an API-key header, a bearer token).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+# Shorter values would mask ordinary words and numbers.
+_SHORTEST_SECRET = 6
+_WHAT = r"(?:api[-_]?key|x-mbx-apikey|api[-_]?sign|signature|secret|passphrase|password|token|authorization|listenkey|private[-_]?key)"
+_PAIR = re.compile(rf"(?i)([\"']?[\w-]*{_WHAT}[\w-]*[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"'&,;)\]}}]+)")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_USERINFO = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
+
+
+class Scrubber:
+    """Knows secrets by value and by shape."""
+
+    def __init__(self) -> None:
+        self._secrets: tuple[str, ...] = ()
+
+    def learn(self, values: Iterable[object]) -> None:
+        """Remember secret values; what is no text, or too short to be a secret, is left out."""
+        found = {v for v in values if isinstance(v, str) and len(v) >= _SHORTEST_SECRET}
+        if found - set(self._secrets):
+            # Longest first: a secret may hold another one.
+            self._secrets = tuple(sorted(found | set(self._secrets), key=len, reverse=True))
+
+    def value(self, text: str) -> str:
+        """Mask known secrets alone: for short values such as a label or an id."""
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return text
+
+    def text(self, text: str) -> str:
+        """Mask known secrets, and whatever has the shape of one."""
+        text = self.value(text)
+        text = _PAIR.sub(rf"\1{MASK}", text)
+        text = _BEARER.sub(rf"\1 {MASK}", text)
+        return _USERINFO.sub(f"://{MASK}@", text)
+
+
+scrubber = Scrubber()

@@ -1,0 +1,100 @@
+"""The service thread: one asyncio loop in a daemon thread, with supervised jobs for all that is not safety.
+
+A job that raises is counted and started again, later each time; the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from tradewatch.runtime.failures import failures
+
+_FIRST_RETRY_S = 1.0
+_LAST_RETRY_S = 60.0
+
+Job = Callable[[asyncio.Event], Awaitable[None]]
+
+
+class Service:
+    """Runs jobs until it is stopped; each is handed an event that is set when it should finish.
+
+    Args:
+        jobs: by name; a job returns when it has finished after the event, never before.
+        last: done on this thread when all jobs have ended. (At interpreter exit Python starts no new thread, so what
+            may hang is done on one that exists, and waited for as long as `stop` says.)
+    """
+
+    def __init__(self, jobs: Mapping[str, Job], last: Callable[[], None]) -> None:
+        self._jobs = dict(jobs)
+        self._last = last
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tradewatch-service", daemon=True)
+        self.cpu_ns = 0
+        self.beat_mono_ns = time.monotonic_ns()
+
+    def start(self) -> None:
+        """Begin, and wait until the loop runs."""
+        self._thread.start()
+        self._ready.wait(5.0)
+
+    def stop(self, within_s: float) -> bool:
+        """Ask the jobs to finish; False where they took longer than `within_s`."""
+        loop, ending = self._loop, self._ending
+        if loop is not None and ending is not None and self._thread.is_alive():
+            try:
+                loop.call_soon_threadsafe(ending.set)
+            except RuntimeError:
+                return not self._thread.is_alive()  # the loop ended in between
+            self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        with failures.kept("service"):
+            asyncio.run(self._main())
+        with failures.kept("service end"):
+            self._last()
+
+    async def _main(self) -> None:
+        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await asyncio.gather(self._pulse(), *(self._supervise(name, job) for name, job in self._jobs.items()))
+
+    async def _supervise(self, name: str, job: Job) -> None:
+        assert self._ending is not None
+        wait_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await job(self._ending)
+                return
+            except Exception as error:
+                failures.note(name, error)
+            if self._ending.is_set():
+                return
+            await pause(self._ending, wait_s)
+            wait_s = min(wait_s * 2, _LAST_RETRY_S)
+
+    async def _pulse(self) -> None:
+        assert self._ending is not None
+        while not self._ending.is_set():
+            self.beat_mono_ns = time.monotonic_ns()
+            self.cpu_ns = time.thread_time_ns()
+            await pause(self._ending, 1.0)
+
+
+async def pause(ending: asyncio.Event, seconds: float) -> None:
+    """Wait, but no longer than until the end."""
+    try:
+        async with asyncio.timeout(seconds):
+            await ending.wait()
+    except TimeoutError:
+        pass

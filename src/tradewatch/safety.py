@@ -1,0 +1,155 @@
+"""What the safety thread does: takes the journal, books it, publishes readings, evaluates rules; a rule may halt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from tradewatch.breaker import Breaker
+from tradewatch.model import Alert, Call, Clock, Evidence, Rule
+from tradewatch.portfolio import Portfolio, PortfolioSnapshot
+from tradewatch.portfolio import metrics as portfolio_metrics
+from tradewatch.breaker import metrics as breaker_metrics
+from tradewatch.rules import Engine, Group
+from tradewatch.rules import metrics as rules_metrics
+from tradewatch.runtime.failures import failures
+from tradewatch.runtime.safety import breathe
+from tradewatch.semconv import Reading
+from tradewatch.telemetry.cell import Cells
+from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.samples import Samples
+from tradewatch.telemetry.tally import Tally
+from tradewatch.memory import Memory
+
+# Prices wait this long at most; orders and fills wake the thread.
+COALESCE_S = 0.05
+_STRETCH_NS = 200_000
+_ADVANCE_EVERY_NS = 1_000_000_000
+
+
+class Safety:
+    """One step after the other, on one thread; what it publishes may be read by any.
+
+    Args:
+        journal: what the bot's threads wrote down.
+        cells: what they counted.
+        breaker: what a firing rule with `action: halt` trips.
+        portfolio: the books.
+        memory: what of them must survive.
+        groups: the rules.
+        limits: what they compare with, by name.
+        identity: labels that every sample gets, `job` and `instance`.
+        clock: the time of rules and of the day.
+        hand_on: given each call when it is booked; it must only queue it.
+        others: further readings, from the parts that this one does not know.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        cells: Cells,
+        breaker: Breaker,
+        portfolio: Portfolio,
+        memory: Memory,
+        groups: Sequence[Group],
+        limits: Mapping[str, float],
+        identity: Mapping[str, str],
+        clock: Clock,
+        hand_on: Callable[[Call], None],
+        others: Callable[[], Iterator[Reading]],
+    ) -> None:
+        self.tally = Tally()
+        self._journal = journal
+        self._breaker = breaker
+        self._portfolio = portfolio
+        self._memory = memory
+        self._limits = dict(limits)
+        self._clock = clock
+        self._hand_on = hand_on
+        self._others = others
+        self._recalled = False
+        self._tick_at_ns = 0
+        self._advance_at_ns = 0
+        self.published: tuple[Reading, ...] = ()
+        self.snapshot: PortfolioSnapshot = portfolio.snapshot()
+        self.engine = Engine(
+            groups,
+            Samples(lambda: self.published, cells),
+            clock,
+            self._firing,
+            limits=limits,
+            identity=identity,
+            yield_=breathe,
+        )
+
+    def step(self) -> float:
+        """Do what is due; returns the real seconds until there may be more."""
+        if not self._recalled:
+            self._recalled = True
+            with failures.kept("recall"):
+                self._memory.recall(self._portfolio)
+        changed = self._drain()
+        now_ns = self._clock.now_ns()
+        if changed or now_ns >= self._tick_at_ns:
+            self._publish()
+            if changed:
+                self.engine.poke(now_ns)
+            left_s = self.engine.tick(now_ns)
+            self._tick_at_ns = now_ns + int(left_s * 1e9)
+        else:
+            left_s = (self._tick_at_ns - now_ns) / 1e9
+        mono_ns = time.monotonic_ns()
+        if mono_ns >= self._advance_at_ns:
+            self._advance_at_ns = mono_ns + _ADVANCE_EVERY_NS
+            self._breaker.advance()
+        return min(COALESCE_S, max(0.001, self._clock.real_seconds(left_s)))
+
+    def _drain(self) -> bool:
+        changed = False
+        pause_at = time.monotonic_ns() + _STRETCH_NS
+        for call in self._journal.drain():
+            with failures.kept("booking"):
+                changed = self._book(call) or changed
+            self._hand_on(call)
+            if time.monotonic_ns() >= pause_at:
+                breathe()
+                pause_at = time.monotonic_ns() + _STRETCH_NS
+        return changed
+
+    def _book(self, call: Call) -> bool:
+        """Take in what a call told; whether an acting rule may read something else now."""
+        books = self._portfolio
+        self.tally.book(call)
+        changed = bool(call.requests)
+        for mark in call.marks:
+            changed = books.mark(mark) or changed
+            self._memory.mark(mark)
+        # Fills before reports: an order without its trades would be booked provisionally first.
+        for fill in call.fills:
+            if books.fill(fill):
+                changed = True
+                self._memory.fill(fill)
+        for report in call.reports:
+            changed = books.report(report) or changed
+        if call.balances is not None:
+            changed = books.balances(call.balances) or changed
+        return changed
+
+    def _publish(self) -> None:
+        snapshot = self._portfolio.snapshot()
+        self.snapshot = snapshot
+        self._memory.watermarks(snapshot)
+        self.published = (
+            *portfolio_metrics.readings(snapshot),
+            *self.tally.readings(),
+            *breaker_metrics.readings(self._breaker.status()),
+            *rules_metrics.readings(self.engine.status(), self._limits),
+            *self._others(),
+        )
+
+    def _firing(self, rule: Rule, alert: Alert, evidence: tuple[Evidence, ...]) -> None:
+        if rule.action == "halt":
+            said = dict(alert.annotations)
+            reason = said.get("description") or said.get("summary") or f"{rule.expr} is true"
+            self._breaker.halt(rule.name, reason, evidence)

@@ -1,0 +1,10 @@
+"""Attribute and metric names, each with its unit and meaning, and how Prometheus spells them. The only place with names.
+
+`docs/semantic-conventions.md` is generated from here: `python -m tradewatch.semconv > docs/semantic-conventions.md`.
+"""
+
+from tradewatch.semconv.attributes import ATTRIBUTES, Attribute
+from tradewatch.semconv.metrics import METRICS, Metric
+from tradewatch.semconv.reading import Reading
+
+__all__ = ["ATTRIBUTES", "METRICS", "Attribute", "Metric", "Reading"]

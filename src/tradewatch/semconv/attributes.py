@@ -1,0 +1,92 @@
+"""Attributes of spans and metrics. `trading.*` is vendor-neutral; `tradewatch.*` concerns tradewatch itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Where = Literal["metric and span", "span", "metric", "resource"]
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """A name, where it is used, an example and what it means."""
+
+    name: str
+    where: Where
+    example: str
+    meaning: str
+
+    @property
+    def label(self) -> str:
+        """The name as a Prometheus label."""
+        return self.name.replace(".", "_")
+
+
+def _a(name: str, where: Where, example: str, meaning: str) -> Attribute:
+    attribute = Attribute(name, where, example, meaning)
+    ATTRIBUTES.append(attribute)
+    return attribute
+
+
+ATTRIBUTES: list[Attribute] = []
+
+EXCHANGE = _a("trading.exchange", "metric and span", "binance", "The venue, as the client library names it.")
+OPERATION = _a(
+    "trading.operation",
+    "metric and span",
+    "create_order",
+    "The call as the client library names it in snake case; for a call below its unified methods, the endpoint.",
+)
+SYMBOL = _a("trading.symbol", "metric and span", "BTC/USDT", "The market in unified spelling.")
+ORDER_SIDE = _a("trading.order.side", "metric and span", "buy", "buy or sell.")
+ORDER_TYPE = _a("trading.order.type", "metric and span", "limit", "The type as the bot gave it.")
+ORDER_STATUS = _a(
+    "trading.order.status",
+    "metric and span",
+    "filled",
+    "pending, open, filled, cancelled, expired, rejected (by the venue), refused (by the breaker: never sent), or unknown "
+    "(sent, and no answer that says what became of it).",
+)
+CURRENCY = _a(
+    "trading.currency", "metric", "USDT", "The currency of an amount of money; nothing is summed across currencies."
+)
+BOT = _a("trading.bot", "resource", "grid-1", "The bot's name.")
+WINDOW = _a("trading.window", "metric", "day", "The period that a figure covers.")
+ORDER_ID = _a("trading.order.id", "span", "28457", "The venue's id of an order.")
+CLIENT_ID = _a("trading.order.client_id", "span", "x-4f2a", "The bot's id of an order.")
+ORDER_PRICE = _a("trading.order.price", "span", "23431.9", "Limit price, quote per base.")
+ORDER_AMOUNT = _a("trading.order.amount", "span", "0.01", "Amount asked for, base currency.")
+ORDER_FILLED = _a("trading.order.filled", "span", "0.004", "Amount filled when the answer came, base currency.")
+ORDER_AVERAGE = _a("trading.order.average", "span", "23431.7", "Average price of what was filled, quote per base.")
+THROTTLE = _a(
+    "trading.throttle.duration", "span", "0.05", "Seconds that the call waited in the client's own rate limiter."
+)
+ATTEMPTS = _a("trading.attempts", "span", "2", "HTTP attempts made.")
+CANCELLED = _a("trading.cancelled", "span", "true", "The bot cancelled the call while it ran; that is no error.")
+ERROR_TYPE = _a(
+    "error.type",
+    "metric and span",
+    "timeout",
+    "rate_limited, nonce, insufficient_funds, rejected, refused, timeout, unavailable, auth, or the exception's class.",
+)
+HTTP_METHOD = _a("http.request.method", "metric and span", "POST", "OpenTelemetry's name: the attempt's method.")
+HTTP_STATUS = _a(
+    "http.response.status_code", "metric and span", "429", "OpenTelemetry's name: absent where no answer came."
+)
+RESEND = _a(
+    "http.request.resend_count",
+    "span",
+    "1",
+    "OpenTelemetry's name: how often the request was sent before; absent on the first.",
+)
+URL_PATH = _a(
+    "url.path", "span", "/api/v3/order", "OpenTelemetry's name: the path alone; the query carries the signature."
+)
+SERVER = _a("server.address", "span", "api.binance.com", "OpenTelemetry's name: the host asked.")
+LIMIT = _a("limit", "metric", "daily_loss", "Which limit.")
+STATE = _a("state", "metric", "HALTED", "A state by name; 1 on the current one, 0 on the others.")
+ALERT = _a("alertname", "metric", "DailyLoss", "The rule, as Prometheus labels its alerts.")
+RULE_STATE = _a("alertstate", "metric", "firing", "inactive, pending, firing, warming, no_data or failed.")
+PLACE = _a("place", "metric", "portfolio", "The part of tradewatch concerned.")
+RING = _a("ring", "metric", "reads", "Which ring of the journal: reads or orders.")

@@ -1,0 +1,179 @@
+"""Metrics: name, instrument, unit (UCUM), meaning and attributes, and the name Prometheus sees."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tradewatch.semconv import attributes as a
+from tradewatch.semconv.attributes import Attribute
+
+Instrument = Literal["counter", "histogram", "gauge"]
+# Prometheus spells these units out and appends them; an annotation in braces adds nothing.
+_UNIT_SUFFIX = {"s": "_seconds", "By": "_bytes", "%": "_percent"}
+
+# Seconds. From a co-located venue to a hung one; 0.25, 2.5 and other fractions spell alike on every way to Prometheus.
+DURATION_BOUNDS_S = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.025,
+    0.035,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.25,
+    0.5,
+    0.75,
+    1.5,
+    2.5,
+    5.0,
+    7.5,
+    10.5,
+    30.5,
+)
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A metric as OpenTelemetry names it."""
+
+    name: str
+    instrument: Instrument
+    unit: str
+    meaning: str
+    attributes: tuple[Attribute, ...]
+
+    @property
+    def prometheus(self) -> str:
+        """The name in a scrape, without `_bucket`, `_sum` and `_count`."""
+        name = self.name.replace(".", "_") + _UNIT_SUFFIX.get(self.unit, "")
+        return name + "_total" if self.instrument == "counter" else name
+
+
+def _m(name: str, instrument: Instrument, unit: str, meaning: str, *attributes: Attribute) -> Metric:
+    metric = Metric(name, instrument, unit, meaning, attributes)
+    METRICS.append(metric)
+    return metric
+
+
+METRICS: list[Metric] = []
+
+CALL_DURATION = _m(
+    "trading.exchange.call.duration",
+    "histogram",
+    "s",
+    "A call of the client as the bot sees it: retries and the client's own throttle wait included.",
+    a.EXCHANGE,
+    a.OPERATION,
+    a.ERROR_TYPE,
+)
+REQUEST_DURATION = _m(
+    "trading.exchange.request.duration",
+    "histogram",
+    "s",
+    "One HTTP attempt; as many as the venue's log has.",
+    a.EXCHANGE,
+    a.OPERATION,
+    a.HTTP_METHOD,
+    a.HTTP_STATUS,
+    a.ERROR_TYPE,
+)
+THROTTLE_DURATION = _m(
+    "trading.exchange.throttle.duration",
+    "histogram",
+    "s",
+    "Wait in the client's own rate limiter, for calls that went through it.",
+    a.EXCHANGE,
+    a.OPERATION,
+)
+RATE_LIMIT_USED = _m(
+    "trading.exchange.rate_limit.used",
+    "gauge",
+    "{request}",
+    "Weight used in the venue's window, as it last said.",
+    a.EXCHANGE,
+)
+RATE_LIMIT_LIMIT = _m(
+    "trading.exchange.rate_limit.limit", "gauge", "{request}", "Weight that the venue allows in its window.", a.EXCHANGE
+)
+ORDER_DURATION = _m(
+    "trading.order.duration",
+    "histogram",
+    "s",
+    "From submitting an order to the venue's answer.",
+    a.EXCHANGE,
+    a.SYMBOL,
+    a.ORDER_SIDE,
+    a.ORDER_TYPE,
+    a.ORDER_STATUS,
+)
+ORDERS = _m(
+    "trading.orders",
+    "counter",
+    "{order}",
+    "Orders that the bot submitted, by what the answer said.",
+    a.EXCHANGE,
+    a.SYMBOL,
+    a.ORDER_SIDE,
+    a.ORDER_TYPE,
+    a.ORDER_STATUS,
+)
+FILLS = _m("trading.fills", "counter", "{fill}", "Fills booked, each trade of the venue once.", a.SYMBOL, a.ORDER_SIDE)
+FEES = _m("trading.fees", "counter", "{currency}", "Fees paid.", a.CURRENCY)
+PNL_REALIZED = _m(
+    "trading.pnl.realized", "gauge", "{currency}", "Realised profit and loss by average cost, net of fees.", a.CURRENCY
+)
+PNL_UNREALIZED = _m(
+    "trading.pnl.unrealized",
+    "gauge",
+    "{currency}",
+    "Worth of open positions at the last price less their cost.",
+    a.CURRENCY,
+)
+PNL_DAILY = _m(
+    "trading.pnl.daily", "gauge", "{currency}", "Equity less the equity at the start of the UTC day.", a.CURRENCY
+)
+EQUITY = _m("trading.portfolio.equity", "gauge", "{currency}", "Worth of the account in one currency.", a.CURRENCY)
+DAY_START = _m(
+    "trading.portfolio.day_start",
+    "gauge",
+    "{currency}",
+    "Equity at the start of the UTC day, or when first known on it.",
+    a.CURRENCY,
+)
+DRAWDOWN = _m("trading.portfolio.drawdown.current", "gauge", "{ratio}", "How far equity is below its peak, 0 to 1.")
+STALE = _m(
+    "trading.portfolio.stale",
+    "gauge",
+    "{state}",
+    "1 where equity is unknown, or rests on an old price or on balances that fills do not explain; else 0.",
+)
+POSITIONS = _m("trading.portfolio.positions", "gauge", "{base}", "Amount held, base currency, signed.", a.SYMBOL)
+TW_LIMIT = _m("tradewatch.limit", "gauge", "{limit}", "A limit that rules compare with.", a.LIMIT)
+BREAKER_STATE = _m("tradewatch.breaker.state", "gauge", "{state}", "1 on the breaker's current state.", a.STATE)
+BREAKER_TRIPS = _m("tradewatch.breaker.trips", "counter", "{trip}", "Halts since the start.")
+ORDERS_REFUSED = _m("tradewatch.orders.refused", "counter", "{order}", "Orders that the breaker refused.")
+ALERTS = _m("tradewatch.alerts.firing", "gauge", "{alert}", "Alerts firing, by rule.", a.ALERT)
+RULE_STATES = _m("tradewatch.rule.state", "gauge", "{state}", "1 on the rule's current state.", a.ALERT, a.RULE_STATE)
+OVERHEAD_CPU = _m(
+    "tradewatch.overhead.cpu",
+    "gauge",
+    "{ratio}",
+    "CPU that tradewatch used over the last seconds, of one core: its threads, and its part of the bot's calls by sampling.",
+)
+JOURNAL_DROPPED = _m(
+    "tradewatch.journal.dropped", "counter", "{record}", "Records lost because a ring was full.", a.RING
+)
+EXPORT_DROPPED = _m(
+    "tradewatch.telemetry.dropped",
+    "counter",
+    "{record}",
+    "Calls that were counted for rules but not handed to OpenTelemetry.",
+)
+FAILURES = _m("tradewatch.job.failures", "counter", "{failure}", "Failures of tradewatch's own, by place.", a.PLACE)

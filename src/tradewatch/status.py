@@ -1,0 +1,94 @@
+"""What `Watch.status()` says: everything that a live view, a script or a person asks of a running bot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tradewatch.breaker import Status as BreakerStatus
+from tradewatch.portfolio import PortfolioSnapshot
+from tradewatch.rules import RuleStatus
+from tradewatch.telemetry.cell import Cell, merged, quantile_s
+
+
+class Client(msgspec.Struct, frozen=True):
+    """An exchange client: where it was found on the bot, its class, and its venue."""
+
+    path: str
+    kind: str
+    exchange: str
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """Calls of one operation since the start. Latencies in seconds, read from histogram buckets; None without calls."""
+
+    exchange: str
+    operation: str
+    calls: int
+    errors: int
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """Where telemetry goes, and what of it was lost."""
+
+    endpoint: str | None
+    spans: bool
+    providers: str
+    reads_dropped: int
+    orders_dropped: int
+    records_dropped: int
+    notes: tuple[str, ...]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A bot at one moment.
+
+    Args of note: `at_ns` and `since_ns` epoch nanoseconds of the bot's clock; `orders` by status; `errors` by
+    `error.type`; `limits` by name; `overhead_cpu` of one core, None in the first seconds; `failures` of tradewatch's own
+    by place; `safety_alive` and `service_alive` whether its two threads run; `state_folder` None where nothing is kept.
+    """
+
+    bot: str
+    at_ns: int
+    since_ns: int
+    clients: tuple[Client, ...]
+    operations: tuple[Operation, ...]
+    orders: dict[str, int]
+    errors: dict[str, int]
+    portfolio: PortfolioSnapshot
+    limits: dict[str, float]
+    rules: tuple[RuleStatus, ...]
+    breaker: BreakerStatus
+    overhead_cpu: float | None
+    telemetry: Telemetry
+    failures: dict[str, int]
+    safety_alive: bool
+    service_alive: bool
+    state_folder: str | None
+    notes: tuple[str, ...]
+
+
+def operations(cells: Iterable[Cell]) -> tuple[Operation, ...]:
+    """Cells by exchange and operation, errors and successes together, most called first."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.exchange, cell.operation), []).append(cell)
+    found = []
+    for (exchange, operation), group in groups.items():
+        counts = merged(group)
+        found.append(
+            Operation(
+                exchange,
+                operation,
+                sum(counts),
+                sum(cell.total for cell in group if cell.error is not None),
+                quantile_s(counts, 0.50),
+                quantile_s(counts, 0.95),
+                quantile_s(counts, 0.99),
+            )
+        )
+    return tuple(sorted((o for o in found if o.calls), key=lambda o: (-o.calls, o.operation)))

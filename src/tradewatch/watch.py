@@ -1,0 +1,290 @@
+"""The composition root: builds the rooms for one bot, wires them, and takes them apart again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from tradewatch import status as said
+from tradewatch.breaker import Breaker, OrderGate, explain
+from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, is_client
+from tradewatch.instrumentation.discovery import Search, search
+from tradewatch.memory import Memory
+from tradewatch.model import Call, Clock, Halt
+from tradewatch.portfolio import Portfolio
+from tradewatch.rules import default_groups, limit_values, load_files
+from tradewatch.runtime.clock import SystemClock
+from tradewatch.runtime.failures import failures
+from tradewatch.runtime.safety import SafetyThread
+from tradewatch.runtime.service import Service
+from tradewatch.safety import Safety
+from tradewatch.semconv import Reading
+from tradewatch.semconv import attributes as a
+from tradewatch.semconv import metrics as m
+from tradewatch.store import Store, StoreUnavailable, decode, state_folder
+from tradewatch.telemetry import gauges
+from tradewatch.telemetry.cell import Cells
+from tradewatch.telemetry.emit import Emitter
+from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.probe import Probe
+from tradewatch.telemetry.providers import connect
+
+_SCOPE = "tradewatch"
+_STOP_S = 2.0
+_OVERHEAD_EVERY_NS = 5_000_000_000
+
+
+def bot_name(bot: Any, name: str | None) -> str:
+    """The bot's name: as given, else its class's, as a name that a folder can have.
+
+    Raises:
+        ValueError: a name with nothing in it that a folder could be called.
+    """
+    found = name if name is not None else (getattr(bot, "__name__", None) or type(bot).__qualname__)
+    plain = re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80]
+    if not plain:
+        raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
+    return plain
+
+
+class _Salt(msgspec.Struct, frozen=True):
+    """Body of `account.salt`: what API keys are hashed with, so that an account's name tells nothing of its key."""
+
+    salt: str
+
+
+class Watch:
+    """A bot that is being watched. Made by `tradewatch.instrument`.
+
+    Attributes:
+        name: the bot's.
+        search: what was looked at to find its clients.
+    """
+
+    def __init__(
+        self,
+        bot: Any,
+        ccxt: Ccxt,
+        *,
+        name: str | None = None,
+        state_dir: str | os.PathLike[str] | None = None,
+        account: str | None = None,
+        currency: str | None = None,
+        limits: Mapping[str, float] | None = None,
+        rule_files: Sequence[str | os.PathLike[str]] | None = None,
+        port: int = 9464,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        # What the caller may have got wrong is looked at before anything is begun.
+        values = limit_values(limits)
+        groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
+        self.name = bot_name(bot, name)
+        self.search: Search = search(bot, is_client)
+        self._ccxt = ccxt
+        self._account = account
+        self._limits = values
+        self._clock = clock or SystemClock()
+        self._since_ns = self._clock.now_ns()
+        self._clients: list[tuple[Any, said.Client, Binding]] = []
+        self._cells = Cells()
+        self._journal = Journal()
+        self._overhead: float | None = None
+        self._overhead_base = (time.monotonic_ns(), 0)
+        self._stopped = False
+
+        opened = self._open_store(Path(state_dir) if state_dir is not None else None)
+        self._store = opened if isinstance(opened, Store) else None
+        self._salt = self._recall_salt()
+        self._gate = OrderGate(self._clock)
+        self._breaker = Breaker(opened, self._gate, self._clock)
+        self._providers = connect(self.name, port, tracer_provider, meter_provider)
+        tracer_from = self._providers.tracer_provider
+        meter = self._providers.meter_provider.get_meter(_SCOPE)
+        self._emitter = Emitter(tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None, meter)
+        self._memory = Memory(self._store)
+        self._safety = Safety(
+            journal=self._journal,
+            cells=self._cells,
+            breaker=self._breaker,
+            portfolio=Portfolio(self._clock, currency),
+            memory=self._memory,
+            groups=groups,
+            limits=values,
+            identity={"job": self._providers.service_name, "instance": self._providers.instance_id},
+            clock=self._clock,
+            hand_on=self._emitter.take,
+            others=self._own_readings,
+        )
+        gauges.register(meter, lambda: self._safety.published)
+        self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
+        self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
+
+    def start(self) -> None:
+        """Arm the gate on every client found, and start the two threads."""
+        for found in self.search.found:
+            self.adopt(found.client, found.path)
+        self._safety_thread.start()
+        self._service.start()
+
+    def adopt(self, client: Any, path: str) -> None:
+        """Watch a client: one that was found, or one that the bot made later."""
+        exchange = str(getattr(client, "id", "") or type(client).__name__)
+        probe = Probe(exchange, self._account_of(client), self._cells, self._journal, self._clock)
+        binding = Binding(probe, self._gate, explain)
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        self._ccxt.bind(client, binding)
+        self._clients.append((client, said.Client(path, kind, exchange), binding))
+
+    def status(self) -> said.Status:
+        """Everything there is to know at this moment; reads memory alone and may be called from any thread."""
+        dropped = self._journal.dropped
+        providers = self._providers
+        return said.Status(
+            bot=self.name,
+            at_ns=self._clock.now_ns(),
+            since_ns=self._since_ns,
+            clients=tuple(client for _, client, _ in self._clients),
+            operations=said.operations(self._cells),
+            orders=self._safety.tally.by_status(),
+            errors=dict(self._safety.tally.errors),
+            portfolio=self._safety.snapshot,
+            limits=dict(self._limits),
+            rules=self._safety.engine.status(),
+            breaker=self._breaker.status(),
+            overhead_cpu=self._overhead,
+            telemetry=said.Telemetry(
+                endpoint=providers.endpoint,
+                spans=providers.tracer_provider is not None,
+                providers="tradewatch" if providers.ours else "application",
+                reads_dropped=dropped["reads"],
+                orders_dropped=dropped["orders"],
+                records_dropped=self._emitter.dropped,
+                notes=providers.notes,
+            ),
+            failures=dict(failures.counts),
+            safety_alive=self._safety_thread.alive,
+            service_alive=self._service.alive,
+            state_folder=str(self._store.folder) if self._store is not None else None,
+            notes=self._notes(),
+        )
+
+    def halt(self, reason: str, by: str = "operator") -> Halt:
+        """Refuse every new order from now on; cancels and reads pass. Returns once it is on disk.
+
+        Args:
+            reason: why, for whoever looks later.
+            by: who asks.
+
+        Returns:
+            The halt in force; an earlier one stands. `status().breaker.confirmed` says whether every order that had
+            passed is answered or listed as unknown.
+        """
+        return self._breaker.halt(by, reason)
+
+    def resume(self, reason: str, by: str = "operator") -> Halt:
+        """Let orders pass again.
+
+        Raises:
+            tradewatch.ResumeRefused: the disk did not take it, or a halt came meanwhile; the bot is still halted.
+        """
+        return self._breaker.resume(by, reason)
+
+    def stop(self) -> None:
+        """Take the clients out, book and send what is there, mark a clean end. Two seconds at most, then it gives up."""
+        if self._stopped:
+            return
+        self._stopped = True
+        deadline = time.monotonic() + _STOP_S
+        for client, _, _ in self._clients:
+            self._ccxt.unbind(client)
+        if not self._safety_thread.stop(_STOP_S / 2):
+            failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
+        with failures.kept("breaker"):
+            self._breaker.close()
+        if not self._service.stop(max(0.1, deadline - time.monotonic())):
+            failures.warn("stop", "the last telemetry could not be sent in 2 s; the collector does not answer")
+        if self._store is not None:
+            with failures.kept("store"):
+                self._store.close()
+
+    def _close_outputs(self) -> None:
+        self._providers.shutdown()
+
+    def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
+        try:
+            return Store.open(folder or state_folder(self.name), self._clock)
+        except StoreUnavailable as error:
+            failures.warn("store", f"nothing survives a restart of this bot: {error}")
+            return error
+
+    def _recall_salt(self) -> bytes:
+        fresh = _Salt(secrets.token_hex(16))
+        if self._store is not None:
+            with failures.kept("store"):
+                event = self._store.last("account.salt")
+                if event is not None:
+                    return decode(event, _Salt).salt.encode()
+                self._store.append("account.salt", fresh, durable=True)
+        return fresh.salt.encode()
+
+    def _account_of(self, client: Any) -> str:
+        """The account's name: as set, else a salted hash of its key."""
+        if self._account is not None:
+            return self._account
+        key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
+        if not isinstance(key, str) or not key:
+            return "public"
+        return hashlib.blake2s(key.encode(), key=self._salt, digest_size=5).hexdigest()
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if not self._clients:
+            notes.append(
+                f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
+                "from now on is watched"
+            )
+        if self._store is None:
+            notes.append("nothing is kept on disk: a halt does not survive a restart")
+        return tuple(notes)
+
+    def _own_readings(self) -> Iterator[Reading]:
+        self._measure_overhead()
+        if self._overhead is not None:
+            yield Reading(m.OVERHEAD_CPU, self._overhead)
+        for ring, n in self._journal.dropped.items():
+            yield Reading(m.JOURNAL_DROPPED, n, ((a.RING.name, ring),))
+        yield Reading(m.EXPORT_DROPPED, self._emitter.dropped)
+        for place, n in list(failures.counts.items()):
+            yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
+        yield from self._rate_limits()
+
+    def _rate_limits(self) -> Iterator[Reading]:
+        used: dict[str, float] = {}
+        for _, client, binding in list(self._clients):
+            if binding.rate_limit_used is not None:
+                used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
+        for exchange, value in used.items():
+            yield Reading(m.RATE_LIMIT_USED, value, ((a.EXCHANGE.name, exchange),))
+            limit = WEIGHT_LIMITS.get(exchange)
+            if limit is not None:
+                yield Reading(m.RATE_LIMIT_LIMIT, limit, ((a.EXCHANGE.name, exchange),))
+
+    def _measure_overhead(self) -> None:
+        now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns
+        spent_ns += sum(binding.probe.overhead_ns for _, _, binding in list(self._clients))
+        since_ns, before_ns = self._overhead_base
+        if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
+            self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)
+            self._overhead_base = (now_ns, spent_ns)

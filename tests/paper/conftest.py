@@ -1,0 +1,130 @@
+"""A clock set by hand, exchanges on small or recorded candles, and real ccxt clients pointed at them."""
+
+import contextlib
+import json
+import re
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+import ccxt
+import ccxt.async_support
+import pytest
+
+from tradewatch import paper
+from tradewatch.paper import candles, units
+
+MINUTE_NS = 60 * 10**9
+RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
+KEY, SECRET = "paper-key", "paper-secret"
+OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
+
+
+class HandClock:
+    """Simulated time that stands still until a test moves it."""
+
+    def __init__(self, now_ns):
+        self.now = now_ns
+        self.began = now_ns
+
+    def now_ns(self):
+        return self.now
+
+    def mono_ns(self):
+        return self.now - self.began
+
+    def real_seconds(self, seconds):
+        return seconds
+
+    def to(self, at_ns):
+        self.now = at_ns
+
+    def pass_minutes(self, minutes):
+        self.now += round(minutes * MINUTE_NS)
+
+
+def instant(text):
+    return int(datetime.fromisoformat(text).timestamp()) * 10**9
+
+
+@pytest.fixture(scope="session")
+def recorded():
+    return candles.load_candles(RECORDED)
+
+
+@pytest.fixture
+def rows():
+    """Candles from (open, high, low, close) rows, from 2023-03-03T00:00Z, volume 4 each."""
+
+    def build(*quads):
+        lines = ["open_time,open,high,low,close,volume"]
+        start = instant("2023-03-03T00:00+00:00") // 10**6
+        for n, quad in enumerate(quads):
+            lines.append(",".join([str(start + n * 60_000), *map(str, quad), "4"]))
+        return candles.read_candles(lines, "rows")
+
+    return build
+
+
+@pytest.fixture
+def make(recorded):
+    """An exchange and its clock. Keywords: candles, at, balances, spread_bp, fees, more markets, more accounts."""
+
+    def build(record=None, *, at=None, balances=None, spread_bp=2.0, fees=None, markets=(), accounts=()):
+        record = record or recorded
+        if at is None:
+            at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
+        clock = HandClock(at)
+        first = paper.Account(KEY, SECRET, balances or {"BTC": "1", "USDT": "50000"})
+        market = paper.Market("BTC/USDT", record, spread_bp)
+        return paper.Exchange([market, *markets], [first, *accounts], clock, fees), clock
+
+    return build
+
+
+def _redirected(value, url):
+    if isinstance(value, dict):
+        return {key: _redirected(item, url) for key, item in value.items()}
+    return re.sub(r"^https?://[^/]+", url, value)
+
+
+def _client(cls, url, **settings):
+    client = cls({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "options": dict(OPTIONS), **settings})
+    client.has["fetchCurrencies"] = False
+    client.urls["api"] = _redirected(client.urls["api"], url)
+    return client
+
+
+@pytest.fixture
+def connect():
+    """A real ccxt client of a server, closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def build(server, **settings):
+            client = _client(ccxt.binance, server.url, **settings)
+            stack.callback(client.session.close)
+            return client
+
+        yield build
+
+
+@pytest.fixture
+def connect_async():
+    """An async ccxt client of a server; the test closes it."""
+    return lambda server, **settings: _client(ccxt.async_support.binance, server.url, timeout_on_exit=0, **settings)
+
+
+@pytest.fixture
+def read():
+    """A control path's JSON."""
+
+    def get(server, path):
+        with urllib.request.urlopen(server.url + path) as answer:
+            return json.load(answer)
+
+    return get
+
+
+@pytest.fixture
+def to_units():
+    return units.parse

@@ -1,0 +1,109 @@
+import pytest
+
+from tradewatch.paper.faults import Fault, Latency, Match, Rule
+from tradewatch.paper.scenario import ScenarioError, load_scenario, read_scenario
+
+OPERATIONS = (
+    "ping, time, exchange_info, depth, trades, agg_trades, klines, ticker_24hr, ticker_price, book_ticker, "
+    "order_place, order_query, order_cancel, open_orders, open_orders_cancel, all_orders, my_trades, account"
+)
+
+
+def test_a_whole_scenario(tmp_path):
+    file = tmp_path / "faults.yaml"
+    file.write_text("""\
+rules:
+  - match: {operation: order_place, nth: 2}
+    fault: {kind: timeout, hold_s: 5}
+  - match: {method: GET, path: /api/v3/depth, every: 3}
+    fault: {kind: latency, ms: {uniform: [50, 300]}, at: answer}
+  - match: {probability: 0.1, from: 2023-03-03T01:00Z, until: 2023-03-03 02:00:00+01:00}
+    fault: {kind: server_error, status: 502, code: -1001, at: answer}
+  - match: {nth: [1, 4]}
+    fault: {kind: rate_limit, retry_after_s: 30}
+  - match: {}
+    fault: {kind: latency, ms: 20}
+""")
+    assert load_scenario(file) == (
+        Rule(Match(operation="order_place", nth=(2,)), Fault("timeout", at="answer", hold_s=5)),
+        Rule(
+            Match(method="GET", path="/api/v3/depth", every=3),
+            Fault("latency", at="answer", latency=Latency("uniform", 50.0, 300.0)),
+        ),
+        Rule(
+            Match(probability=0.1, from_ns=1677805200 * 10**9, until_ns=1677805200 * 10**9),
+            Fault("server_error", at="answer", status=502, code=-1001),
+        ),
+        Rule(Match(nth=(1, 4)), Fault("rate_limit", retry_after_s=30)),
+        Rule(Match(), Fault("latency", latency=Latency("fixed", 20.0))),
+    )
+
+
+def one(match="{}", fault="{kind: ban}"):
+    return f"rules:\n  - match: {match}\n    fault: {fault}\n"
+
+
+MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "f:1: accepted is a mapping with the key rules"),
+        ("[]", "f:1: accepted is a mapping with the key rules"),
+        ("rule: []", "f:1: rule: unknown key; accepted are rules"),
+        ("{}", "f:1: rules: is missing"),
+        ("rules: 3", "f:1: rules: 3 is not accepted; accepted is a list of rules, each with match and fault"),
+        ("rules:\n- 3", "f:1: rules: entry 1 is not a mapping with match and fault"),
+        ("rules:\n- match: {}", "f:2: fault: is missing"),
+        ("rules:\n- match: 3\n  fault: {}", "f:2: match: 3 is not accepted; accepted is a mapping"),
+        ("rules:\n- {match: {}, fault: {}, fault: {}}", "f:2: fault: is there twice; accepted is once"),
+        ("rules: [", "f:1: not YAML: expected the node content, but found '<stream end>'"),
+        ("rules: !!python/object:os.system {}",
+         "f:1: not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/object:os.system'"),
+        (one("{operation: buy}"), f"f:2: operation: 'buy' is not accepted; accepted is {OPERATIONS}"),
+        (one("{operation: [x]}"), f"f:2: operation: ['x'] is not accepted; accepted is {OPERATIONS}"),
+        (one("{opperation: time}"),
+         "f:2: opperation: unknown key; accepted are operation, method, path, nth, every, probability, from, until"),
+        (one("{method: get}"), "f:2: method: 'get' is not accepted; accepted is GET, POST, PUT, DELETE"),
+        (one("{path: api}"), "f:2: path: 'api' is not accepted; accepted is a path"),
+        (one("{nth: 0}"), "f:2: nth: 0 is not accepted; accepted is a whole number from 1, or a list of them"),
+        (one("{nth: [1, true]}"),
+         "f:2: nth: [1, True] is not accepted; accepted is a whole number from 1, or a list of them"),
+        (one("{every: 1.5}"), "f:2: every: 1.5 is not accepted; accepted is a whole number from 1"),
+        (one("{probability: 2}"), "f:2: probability: 2 is not accepted; accepted is a number from 0 to 1"),
+        (one("{probability: .nan}"), "f:2: probability: nan is not accepted; accepted is a number from 0 to 1"),
+        (one("{from: noon}"),
+         "f:2: from: 'noon' is not accepted; accepted is a simulated time such as 2023-03-03T01:00Z"),
+        (one("{until: 2023-03-03}"),
+         "f:2: until: '2023-03-03' is not accepted; accepted is a simulated time such as 2023-03-03T01:00Z"),
+        (one(fault="{}"), "f:3: kind: is missing"),
+        (one(fault="{kind: crash}"),
+         "f:3: kind: 'crash' is not accepted; accepted is latency, rate_limit, ban, server_error, timeout"),
+        (one(fault="{kind: ban, ms: 3}"), "f:3: ms: unknown key; accepted are kind, retry_after_s"),
+        (one(fault="{kind: latency}"), f"f:3: ms: nothing is not accepted; accepted is {MS}"),
+        (one(fault="{kind: latency, ms: -1}"), f"f:3: ms: -1 is not accepted; accepted is {MS}"),
+        (one(fault="{kind: latency, ms: {gauss: 3}}"), f"f:3: ms: {{'gauss': 3}} is not accepted; accepted is {MS}"),
+        (one(fault="{kind: latency, ms: {uniform: [3, 1]}}"),
+         f"f:3: ms: {{'uniform': [3, 1]}} is not accepted; accepted is {MS}"),
+        (one(fault="{kind: latency, ms: {exponential: 0}}"),
+         f"f:3: ms: {{'exponential': 0}} is not accepted; accepted is {MS}"),
+        (one(fault="{kind: server_error, status: 404}"), "f:3: status: 404 is not accepted; accepted is 500 to 599"),
+        (one(fault="{kind: server_error, code: 3}"),
+         "f:3: code: 3 is not accepted; accepted is a code such as -1001"),
+        (one(fault="{kind: server_error, at: end}"), "f:3: at: 'end' is not accepted; accepted is arrival, answer"),
+        (one(fault="{kind: ban, retry_after_s: 1.5}"),
+         "f:3: retry_after_s: 1.5 is not accepted; accepted is a whole number of seconds"),
+        (one(fault="{kind: timeout, hold_s: 0}"),
+         "f:3: hold_s: 0 is not accepted; accepted is a number of seconds above 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_line_key_and_what_is_accepted(text, message):
+    with pytest.raises(ScenarioError) as error:
+        read_scenario(text, "f")
+    assert str(error.value) == message
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    with pytest.raises(ScenarioError, match=r"none\.yaml: cannot read the scenario"):
+        load_scenario(tmp_path / "none.yaml")
