@@ -1,10 +1,10 @@
 """tradewatch makes a trading bot observable and stoppable.
 
-    import tradewatch
+import tradewatch
 
-    watch = tradewatch.instrument(bot)   # every exchange call of the bot becomes spans and metrics
-    watch.status()                       # what it does, earns and risks
-    watch.halt("news")                   # the next order is refused
+watch = tradewatch.instrument(bot)   # every exchange call of the bot becomes spans and metrics
+watch.status()                       # what it does, earns and risks
+watch.halt("news")                   # the next order is refused
 """
 
 from tradewatch.breaker import ResumeRefused

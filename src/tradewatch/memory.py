@@ -1,4 +1,4 @@
-"""What of the portfolio survives a restart: fills, the price that opening positions are costed at, the day's start, the peak.
+"""What of the portfolio survives a restart: fills, first prices (they cost what was held), the day's start, the peak.
 
 The safety thread queues; the service thread writes, since a disk may be slow.
 """

@@ -30,7 +30,7 @@ def _made(client: Any) -> None:
     with _lock:
         first = next(iter(_watches.values()), None)
     if first is not None:
-        first[1].adopt(client, "made later")
+        first[1].adopt(client, "made later", found=False)
 
 
 _ccxt = Ccxt(_made)

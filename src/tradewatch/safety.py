@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tradewatch.breaker import Breaker
+from tradewatch.breaker import metrics as breaker_metrics
+from tradewatch.memory import Memory
 from tradewatch.model import Alert, Call, Clock, Evidence, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
-from tradewatch.breaker import metrics as breaker_metrics
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
 from tradewatch.runtime.failures import failures
@@ -19,7 +20,6 @@ from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.samples import Samples
 from tradewatch.telemetry.tally import Tally
-from tradewatch.memory import Memory
 
 # Prices wait this long at most; orders and fills wake the thread.
 COALESCE_S = 0.05
@@ -100,7 +100,8 @@ class Safety:
         else:
             left_s = (self._tick_at_ns - now_ns) / 1e9
         mono_ns = time.monotonic_ns()
-        if mono_ns >= self._advance_at_ns:
+        # A halt waits for the orders that had passed: look often until it is confirmed.
+        if mono_ns >= self._advance_at_ns or not self._breaker.status().confirmed:
             self._advance_at_ns = mono_ns + _ADVANCE_EVERY_NS
             self._breaker.advance()
         return min(COALESCE_S, max(0.001, self._clock.real_seconds(left_s)))

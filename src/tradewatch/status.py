@@ -47,9 +47,9 @@ class Telemetry(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A bot at one moment.
 
-    Args of note: `at_ns` and `since_ns` epoch nanoseconds of the bot's clock; `orders` by status; `errors` by
-    `error.type`; `limits` by name; `overhead_cpu` of one core, None in the first seconds; `failures` of tradewatch's own
-    by place; `safety_alive` and `service_alive` whether its two threads run; `state_folder` None where nothing is kept.
+    `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `orders` are by status, `errors` by `error.type`,
+    `limits` by name, `failures` of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds.
+    `safety_alive` and `service_alive` say whether its two threads run; `state_folder` is None where nothing is kept.
     """
 
     bot: str

@@ -17,12 +17,12 @@ from opentelemetry.trace import TracerProvider
 
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, OrderGate, explain
-from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, is_client
+from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of, is_client
 from tradewatch.instrumentation.discovery import Search, search
 from tradewatch.memory import Memory
-from tradewatch.model import Call, Clock, Halt
+from tradewatch.model import Clock, Halt
 from tradewatch.portfolio import Portfolio
-from tradewatch.rules import default_groups, limit_values, load_files
+from tradewatch.rules import Group, default_groups, limit_values, load_files
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
@@ -37,7 +37,7 @@ from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
-from tradewatch.telemetry.providers import connect
+from tradewatch.telemetry.providers import Providers, connect
 
 _SCOPE = "tradewatch"
 _STOP_S = 2.0
@@ -106,10 +106,20 @@ class Watch:
 
         opened = self._open_store(Path(state_dir) if state_dir is not None else None)
         self._store = opened if isinstance(opened, Store) else None
+        try:
+            self._build(opened, groups, currency, connect(self.name, port, tracer_provider, meter_provider))
+        except BaseException:
+            if self._store is not None:
+                self._store.close()
+            raise
+
+    def _build(
+        self, opened: Store | StoreUnavailable, groups: Sequence[Group], currency: str | None, providers: Providers
+    ) -> None:
         self._salt = self._recall_salt()
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock)
-        self._providers = connect(self.name, port, tracer_provider, meter_provider)
+        self._providers = providers
         tracer_from = self._providers.tracer_provider
         meter = self._providers.meter_provider.get_meter(_SCOPE)
         self._emitter = Emitter(tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None, meter)
@@ -121,7 +131,7 @@ class Watch:
             portfolio=Portfolio(self._clock, currency),
             memory=self._memory,
             groups=groups,
-            limits=values,
+            limits=self._limits,
             identity={"job": self._providers.service_name, "instance": self._providers.instance_id},
             clock=self._clock,
             hand_on=self._emitter.take,
@@ -134,15 +144,22 @@ class Watch:
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
         for found in self.search.found:
-            self.adopt(found.client, found.path)
+            self.adopt(found.client, found.path, found=True)
         self._safety_thread.start()
         self._service.start()
 
-    def adopt(self, client: Any, path: str) -> None:
-        """Watch a client: one that was found, or one that the bot made later."""
+    def adopt(self, client: Any, path: str, *, found: bool) -> None:
+        """Watch a client: one that was found, or one that the bot made later.
+
+        A client that was found on a bot stays with that bot; one that was only made while it ran goes to the bot that
+        it is found on.
+        """
+        known = binding_of(client)
+        if known is not None and (known.found or not found):
+            return
         exchange = str(getattr(client, "id", "") or type(client).__name__)
         probe = Probe(exchange, self._account_of(client), self._cells, self._journal, self._clock)
-        binding = Binding(probe, self._gate, explain)
+        binding = Binding(probe, self._gate, explain, found=found)
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         self._ccxt.bind(client, binding)
         self._clients.append((client, said.Client(path, kind, exchange), binding))
@@ -155,7 +172,7 @@ class Watch:
             bot=self.name,
             at_ns=self._clock.now_ns(),
             since_ns=self._since_ns,
-            clients=tuple(client for _, client, _ in self._clients),
+            clients=tuple(client for _, client, _ in self._mine()),
             operations=said.operations(self._cells),
             orders=self._safety.tally.by_status(),
             errors=dict(self._safety.tally.errors),
@@ -202,12 +219,12 @@ class Watch:
         return self._breaker.resume(by, reason)
 
     def stop(self) -> None:
-        """Take the clients out, book and send what is there, mark a clean end. Two seconds at most, then it gives up."""
+        """Take the clients out, book and send what is there, mark a clean end: in two seconds, or it gives up."""
         if self._stopped:
             return
         self._stopped = True
         deadline = time.monotonic() + _STOP_S
-        for client, _, _ in self._clients:
+        for client, _, _ in self._mine():
             self._ccxt.unbind(client)
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
@@ -218,6 +235,10 @@ class Watch:
         if self._store is not None:
             with failures.kept("store"):
                 self._store.close()
+
+    def _mine(self) -> list[tuple[Any, said.Client, Binding]]:
+        """The clients that are still this bot's."""
+        return [entry for entry in list(self._clients) if binding_of(entry[0]) is entry[2]]
 
     def _close_outputs(self) -> None:
         self._providers.shutdown()
@@ -272,7 +293,7 @@ class Watch:
 
     def _rate_limits(self) -> Iterator[Reading]:
         used: dict[str, float] = {}
-        for _, client, binding in list(self._clients):
+        for _, client, binding in self._mine():
             if binding.rate_limit_used is not None:
                 used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
         for exchange, value in used.items():

@@ -12,7 +12,7 @@ import ccxt.async_support
 import pytest
 
 from tradewatch import paper
-from tradewatch.paper import candles, units
+from tradewatch.paper import candles
 
 MINUTE_NS = 60 * 10**9
 RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
@@ -123,8 +123,3 @@ def read():
             return json.load(answer)
 
     return get
-
-
-@pytest.fixture
-def to_units():
-    return units.parse

@@ -183,6 +183,11 @@ def test_a_refused_order_changes_nothing(make, rows, request_, code, message):
     assert exchange.orders("main") == []
 
 
+def test_an_order_of_just_the_least_notional_is_accepted(make, rows):
+    exchange, _ = make(flat(rows), spread_bp=0)
+    assert exchange.submit("main", buy("0.05"))[0].status == "FILLED"
+
+
 def test_two_hundred_orders_may_be_open(make, rows):
     exchange, _ = make(flat(rows))
     for _ in range(200):
@@ -241,17 +246,19 @@ def test_fills_do_not_depend_on_when_anybody_asks(pauses, seed):
         clock = Clock(WALK.start_ns)
         exchange = paper.Exchange(
             [paper.Market("BTC/USDT", WALK, 2.0)],
-            [paper.Account("k", "s", {"BTC": "50", "USDT": "5000"})],
+            [paper.Account(name, "s", {"BTC": "50", "USDT": "5000"}, name) for name in ("main", "second")],
             clock,
         )
         rng = random.Random(seed)
         for _ in range(8):
             price = f"{rng.uniform(98, 102):.2f}"
-            exchange.submit("main", order(rng.choice(["BUY", "SELL"]), "1", price))
+            exchange.submit(rng.choice(["main", "second"]), order(rng.choice(["BUY", "SELL"]), "1", price))
         for at in [*stops, WALK.end_ns]:
             clock.now = at
             exchange.advance()
-        return exchange.trades("main"), exchange.orders("main"), balances(exchange)
+        times = [booked.trade.at_ns for booked in exchange.journal.trades]
+        assert times == sorted(times)
+        return exchange.journal.trades, [(exchange.orders(name), balances(exchange, name)) for name in exchange.names]
 
     stops, at = [], WALK.start_ns
     for pause in pauses:

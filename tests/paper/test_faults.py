@@ -1,6 +1,9 @@
 """Faults: decided under a seed, and as a real client meets them."""
 
 import asyncio
+import contextlib
+import json
+import threading
 import time
 
 import ccxt
@@ -195,6 +198,44 @@ def test_latency_is_real_time(faulty, connect, at):
         began = time.perf_counter()
         client.create_order(SYMBOL, "market", "buy", 1)
         assert 0.15 <= time.perf_counter() - began < 1.0
+
+
+def test_an_order_may_go_in_after_its_client_gave_up(faulty, connect, read):
+    with faulty(Rule(ORDER, Fault("latency", latency=Latency("fixed", 400)))) as server:
+        client = connect(server, timeout=100)
+        client.load_markets()
+        with pytest.raises(ccxt.RequestTimeout):
+            client.create_order(SYMBOL, "market", "buy", 1)
+        assert orders(read, server) == []
+        time.sleep(0.6)
+        assert orders(read, server) == ["FILLED"]
+        assert logged(read, server) == {
+            "status": None, "code": None, "accepted": True, "order_id": 1, "fault": "latency",
+        }  # fmt: skip
+
+
+def test_a_request_held_at_the_end_is_written_once(faulty, make, rows, connect, tmp_path):
+    exchange, _ = make(rows((100, 100, 100, 100)))
+    path = tmp_path / "log.jsonl"
+    faults = Faults([Rule(ORDER, Fault("timeout", at="answer", hold_s=30))])
+    with path.open("ab") as file:
+        with paper.serve_in_thread(exchange, faults=faults, log_file=file) as server:
+            client = connect(server)
+            client.load_markets()
+            client.timeout = 10_000
+            asked = threading.Thread(target=_ignoring, args=(client.create_order, SYMBOL, "market", "buy", 1))
+            asked.start()
+            time.sleep(0.3)
+        asked.join(5)
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(entry["operation"], entry["accepted"], entry["status"]) for entry in entries] == [
+        ("exchange_info", True, 200), ("order_place", True, None),
+    ]  # fmt: skip
+
+
+def _ignoring(call, *args):
+    with contextlib.suppress(ccxt.NetworkError):
+        call(*args)
 
 
 def test_an_answer_that_was_not_sent_told_no_price(faulty, connect, read):

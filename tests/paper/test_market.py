@@ -50,26 +50,31 @@ def test_the_mid_lies_exactly_between_bid_and_ask_on_whole_ticks(at_ns):
 
 
 @settings(max_examples=300)
-@given(st.integers(9_500, 10_500), INSTANTS, INSTANTS, st.sampled_from(["BUY", "SELL"]), st.data())
-def test_a_level_is_reached_at_the_first_instant_at_which_the_quote_shows_it(ticks, a, b, side, data):
+@given(
+    st.integers(1, 150), INSTANTS, INSTANTS, st.sampled_from(["BUY", "SELL"]),
+    st.sampled_from([0, 3, 300]), st.data(),
+)  # fmt: skip
+def test_a_level_is_reached_at_the_first_instant_at_which_the_quote_shows_it(away, a, b, side, spread_bp, data):
+    market = Market("BTC/USDT", WALK, spread_bp)
     after, until = sorted((a, b))
-    price = ticks * ONE // 100
+    now = market.quote(after)
+    price = now.ask - away * ONE // 100 if side == "BUY" else now.bid + away * ONE // 100
 
     def reached(at_ns):
-        quote = WALKED.quote(at_ns)
+        quote = market.quote(at_ns)
         return quote.ask <= price if side == "BUY" else quote.bid >= price
 
     if side == "BUY":
-        found = WALKED.falls_to(WALKED.buy_level(price), after, until)
+        found = market.falls_to(market.buy_level(price), after, until)
     else:
-        found = WALKED.rises_to(WALKED.sell_level(price), after, until)
+        found = market.rises_to(market.sell_level(price), after, until)
     if found is not None:
         assert after < found <= until
         assert reached(found)
     last = until if found is None else found - 1
     if last > after:
         samples = [last, *data.draw(st.lists(st.integers(after + 1, last), max_size=20))]
-        turns = [at for at in (WALKED.vertex(n)[0] for n in range(4 * len(WALK))) if after < at <= last]
+        turns = [at for at in (market.vertex(n)[0] for n in range(4 * len(WALK))) if after < at <= last]
         assert not any(reached(at) for at in samples + turns)
 
 
@@ -90,6 +95,8 @@ def test_finished_bars_are_the_recorded_candles_and_the_present_one_is_what_has_
         (100, 110, 99, 105, 4),
         (106, 107, 104, 104, 2),
     ]
+    [closing] = bars(market, start, start, start + 59_999_500_000, minutes=1, limit=1)
+    assert closing.close / ONE == 105
     both = bars(market, start, start, start + 119_999 * 10**6, minutes=2, limit=10)
     assert [(bar.open / ONE, bar.high / ONE, bar.low / ONE, bar.close / ONE) for bar in both] == [(100, 110, 99, 104)]
 

@@ -286,26 +286,9 @@ TEXTS = st.one_of(
 )
 NAMES = st.sampled_from(
     [
-        "symbol",
-        "symbols",
-        "limit",
-        "interval",
-        "startTime",
-        "endTime",
-        "fromId",
-        "orderId",
-        "origClientOrderId",
-        "newClientOrderId",
-        "side",
-        "type",
-        "timeInForce",
-        "quantity",
-        "price",
-        "quoteOrderQty",
-        "newOrderRespType",
-        "recvWindow",
-        "omitZeroBalances",
-        "stopPrice",
+        *("symbol", "symbols", "limit", "interval", "startTime", "endTime", "fromId", "orderId", "origClientOrderId"),
+        *("newClientOrderId", "side", "type", "timeInForce", "quantity", "price", "quoteOrderQty", "stopPrice"),
+        *("newOrderRespType", "recvWindow", "omitZeroBalances"),
     ]
 )
 

@@ -12,7 +12,7 @@ from tradewatch.cli.paper import paper
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("tradewatch"), message="tradewatch %(version)s")
 def main() -> None:
-    """Make a trading bot observable and stoppable.
+    r"""Make a trading bot observable and stoppable.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ _ORIGINAL = "__tradewatch_original__"
 
 
 class WrapPoint(Protocol):
-    """What is done around one method. Only `begin` may raise, and only to refuse the call; the rest keeps its failures."""
+    """What is done around one method. `begin` alone may raise, to refuse the call; the rest keeps its failures."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
         """State for the other two, or None to leave this call alone."""

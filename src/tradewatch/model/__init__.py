@@ -1,6 +1,6 @@
 """The frozen values that go between rooms, and the few protocols the rooms share. Imports nothing of ours.
 
-`_ns` is nanoseconds since the Unix epoch, `_mono_ns` nanoseconds of the monotonic clock. None means unknown, never zero.
+`_ns` is nanoseconds since the Unix epoch, `_mono_ns` nanoseconds of the monotonic clock. None is unknown, never zero.
 """
 
 from tradewatch.model.calls import Attempt, Call

@@ -119,10 +119,9 @@ class Exchange:
         for name, ledger in self._ledgers.items():
             for symbol in {order.symbol for order in ledger.open.values()}:
                 resting = (order for order in ledger.open.values() if order.symbol == symbol)
-                market = self.markets[symbol]
                 due += (
                     (at_ns, order.order_id, name, order)
-                    for at_ns, order in matching.crossings(market, resting, self.now_ns, min(now_ns, market.end_ns))
+                    for at_ns, order in matching.crossings(self.markets[symbol], resting, self.now_ns, now_ns)
                 )
         for at_ns, _, name, order in sorted(due, key=lambda fill: fill[:2]):
             self._fill(self._ledgers[name], order, order.price, "maker", at_ns)

@@ -5,7 +5,6 @@ An entry never holds a query, a body or a header, so neither key nor secret nor 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import IO
 
 import msgspec
@@ -46,25 +45,13 @@ class RequestLog:
     def __init__(self, file: IO[bytes] | None = None) -> None:
         self.entries: list[Entry] = []
         self._file = file
-        self._due: dict[int, Entry] = {}
 
-    def arrived(self, entry_of: Entry) -> None:
+    def arrived(self, entry: Entry) -> None:
         """Keep a request that has just come in."""
-        self.entries.append(entry_of)
-        self._due[entry_of.seq] = entry_of
+        self.entries.append(entry)
 
     def ended(self, entry: Entry) -> None:
         """Write a request whose answer has gone out, or that will get none."""
-        if self._due.pop(entry.seq, None) is not None:
-            self._write([entry])
-
-    def close(self) -> None:
-        """Write what is still due."""
-        self._write(self._due.values())
-        self._due.clear()
-
-    def _write(self, entries: Iterable[Entry]) -> None:
         if self._file is not None:
-            for entry in entries:
-                self._file.write(msgspec.json.encode(entry) + b"\n")
+            self._file.write(msgspec.json.encode(entry) + b"\n")
             self._file.flush()

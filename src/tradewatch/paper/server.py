@@ -45,7 +45,7 @@ class PaperServer:
         exchange: what is served.
         log: every request so far.
         books: kept beside the exchange.
-        url: `http://127.0.0.1:PORT`, set once it listens.
+        url: `http://127.0.0.1:PORT`.
     """
 
     def __init__(
@@ -203,19 +203,18 @@ async def serve(
     Raises:
         OSError: the port is taken.
     """
+    listening = _listen(port)
     log = RequestLog(log_file)
     server = PaperServer(exchange, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
+    server.url = f"http://{HOST}:{listening.getsockname()[1]}"
     runner = web.ServerRunner(web.Server(server.respond, access_log=None), shutdown_timeout=0.5)
-    await runner.setup()
     try:
-        with _listen(port) as listening:
-            await web.SockSite(runner, listening).start()
-            server.url = f"http://{HOST}:{listening.getsockname()[1]}"
-            yield server
-            await runner.cleanup()
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        yield server
     finally:
         await runner.cleanup()
-        log.close()
+        listening.close()
 
 
 def _listen(port: int) -> socket.socket:

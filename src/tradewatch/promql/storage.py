@@ -164,7 +164,7 @@ class _Source:
 
 
 class SeriesStore:
-    """The samples of the last `retention_s` seconds.
+    """The samples of the last `retention_s` seconds; one thread appends and evaluates.
 
     Args:
         retention_s: how far back a query may read; at least the lookback.

@@ -1,4 +1,10 @@
-"""What the evaluator has and what an expression reads: asked once, when a rule is loaded."""
+"""What the evaluator has and what an expression reads: asked once, when a rule is loaded.
+
+Refused are subqueries, `@`, `atan2`, the histogram operators, selectors without a fixed metric name, a range as the
+result, and all functions and aggregations that are not in the tables of the evaluator: those of histograms, quantiles,
+regression, label rewriting, sorting, `topk` and the like. What is evaluated differs from Prometheus in two things:
+powers with a fraction in the exponent may differ in the last bits, and so may a range that is not whole milliseconds.
+"""
 
 from __future__ import annotations
 

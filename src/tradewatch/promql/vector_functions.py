@@ -66,7 +66,7 @@ _LAST_YEAR_S = 253_402_300_799
 
 
 def calendar(name: str, seconds: float) -> float:
-    """A part of the date and time; NaN where there is no such date (before year 1, after 9999, NaN)."""
+    """A part of the date and time; NaN where Go's depends on the platform: of NaN, before year 1, after 9999."""
     if not -62_135_596_800 <= seconds <= _LAST_YEAR_S:
         return math.nan
     return float(CALENDAR_FUNCTIONS[name](datetime.fromtimestamp(int(seconds), UTC)))

@@ -1,1 +1,1 @@
-"""What every room runs on: clock, safety thread, service thread, scrubbing, and the place where our own failures end."""
+"""What every room runs on: clock, safety thread, service thread, scrubbing, and where our own failures end."""

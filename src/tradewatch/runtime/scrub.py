@@ -12,7 +12,10 @@ from collections.abc import Iterable
 MASK = "***"
 # Shorter values would mask ordinary words and numbers.
 _SHORTEST_SECRET = 6
-_WHAT = r"(?:api[-_]?key|x-mbx-apikey|api[-_]?sign|signature|secret|passphrase|password|token|authorization|listenkey|private[-_]?key)"
+_WHAT = (
+    r"(?:api[-_]?key|x-mbx-apikey|api[-_]?sign|signature|secret|passphrase|password|token|authorization|listenkey"
+    r"|private[-_]?key)"
+)
 _PAIR = re.compile(rf"(?i)([\"']?[\w-]*{_WHAT}[\w-]*[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"'&,;)\]}}]+)")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _USERINFO = re.compile(r"://[^/\s:@]+:[^/\s@]+@")

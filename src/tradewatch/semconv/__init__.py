@@ -1,4 +1,4 @@
-"""Attribute and metric names, each with its unit and meaning, and how Prometheus spells them. The only place with names.
+"""The only place with names: attributes and metrics, each with unit and meaning, and how Prometheus spells them.
 
 `docs/semantic-conventions.md` is generated from here: `python -m tradewatch.semconv > docs/semantic-conventions.md`.
 """

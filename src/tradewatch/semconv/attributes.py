@@ -45,8 +45,8 @@ ORDER_STATUS = _a(
     "trading.order.status",
     "metric and span",
     "filled",
-    "pending, open, filled, cancelled, expired, rejected (by the venue), refused (by the breaker: never sent), or unknown "
-    "(sent, and no answer that says what became of it).",
+    "pending, open, filled, cancelled, expired, rejected (by the venue), refused (by the breaker: never sent), or "
+    "unknown (sent, and no answer that says what became of it).",
 )
 CURRENCY = _a(
     "trading.currency", "metric", "USDT", "The currency of an amount of money; nothing is summed across currencies."

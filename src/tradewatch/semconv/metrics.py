@@ -41,23 +41,19 @@ DURATION_BOUNDS_S = (
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A metric as OpenTelemetry names it."""
+    """A metric as OpenTelemetry names it; `prometheus` is its name in a scrape, less `_bucket`, `_sum` and `_count`."""
 
     name: str
     instrument: Instrument
     unit: str
     meaning: str
     attributes: tuple[Attribute, ...]
-
-    @property
-    def prometheus(self) -> str:
-        """The name in a scrape, without `_bucket`, `_sum` and `_count`."""
-        name = self.name.replace(".", "_") + _UNIT_SUFFIX.get(self.unit, "")
-        return name + "_total" if self.instrument == "counter" else name
+    prometheus: str
 
 
 def _m(name: str, instrument: Instrument, unit: str, meaning: str, *attributes: Attribute) -> Metric:
-    metric = Metric(name, instrument, unit, meaning, attributes)
+    prometheus = name.replace(".", "_") + _UNIT_SUFFIX.get(unit, "") + ("_total" if instrument == "counter" else "")
+    metric = Metric(name, instrument, unit, meaning, attributes, prometheus)
     METRICS.append(metric)
     return metric
 
@@ -165,7 +161,7 @@ OVERHEAD_CPU = _m(
     "tradewatch.overhead.cpu",
     "gauge",
     "{ratio}",
-    "CPU that tradewatch used over the last seconds, of one core: its threads, and its part of the bot's calls by sampling.",
+    "CPU that tradewatch used lately, of one core: its threads, and by sampling its part of the bot's calls.",
 )
 JOURNAL_DROPPED = _m(
     "tradewatch.journal.dropped", "counter", "{record}", "Records lost because a ring was full.", a.RING
@@ -174,6 +170,6 @@ EXPORT_DROPPED = _m(
     "tradewatch.telemetry.dropped",
     "counter",
     "{record}",
-    "Calls that were counted for rules but not handed to OpenTelemetry.",
+    "Calls counted for rules, but not handed to OpenTelemetry.",
 )
 FAILURES = _m("tradewatch.job.failures", "counter", "{failure}", "Failures of tradewatch's own, by place.", a.PLACE)

@@ -66,9 +66,8 @@ class Emitter:
     def _measure(self, call: Call) -> None:
         cell = call.cell
         common = {a.EXCHANGE.name: cell.exchange, a.OPERATION.name: cell.operation}
-        self._call.record(
-            (call.end_mono_ns - call.start_mono_ns) / 1e9, _with(common, a.ERROR_TYPE.name, call.error), call.parent
-        )
+        took_s = (call.end_mono_ns - call.start_mono_ns) / 1e9
+        self._call.record(took_s, _with(common, a.ERROR_TYPE.name, call.error), call.parent)
         if call.throttle_ns:
             self._throttle.record(call.throttle_ns / 1e9, common, call.parent)
         for attempt in call.attempts:
@@ -78,7 +77,7 @@ class Emitter:
             self._request.record(seconds, _with(found, a.ERROR_TYPE.name, attempt.error), call.parent)
         for key in order_keys(call):
             attributes = {name: value for name, value in key if value}
-            self._order.record((call.end_mono_ns - call.start_mono_ns) / 1e9, attributes, call.parent)
+            self._order.record(took_s, attributes, call.parent)
 
     def _trace(self, tracer: Tracer, call: Call, offset_ns: int) -> None:
         cell = call.cell

@@ -1,7 +1,7 @@
 """The journal: two rings of call records between the bot's threads and the safety thread.
 
-Orders, fills and errors have a ring of their own, so that a burst of reads cannot push them out. `append` and `popleft` of a
-deque are atomic on CPython; a full ring drops the new record and counts it.
+Orders, fills and errors have a ring of their own, so that a burst of reads cannot push them out. `append` and
+`popleft` of a deque are atomic on CPython; a full ring drops the new record and counts it.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ No lock, no I/O. A call costs two clock readings, one cell and one record; order
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar, Token
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import Any
 
 from opentelemetry.context import get_current
@@ -16,22 +17,28 @@ from tradewatch.model import Attempt, Balances, Call, Clock, Fill, Mark, OrderRe
 from tradewatch.telemetry.cell import Cell, Cells
 from tradewatch.telemetry.journal import Journal
 
-# Every sixteenth call measures what the probe itself took; the sum is scaled up.
+# One call in sixteen measures the CPU that the probe itself took; the sum is scaled up.
 _SAMPLE = 16
 
 
 class LiveCall:
-    """A call that is running. Attempts are added by the transport, from whichever task or thread makes them."""
+    """A call that is running. Attempts are added by the transport, from whichever task or thread makes them.
+
+    `cpu_ns` is what its beginning took, None where this call is not among those measured.
+    """
 
     __slots__ = (
         "attempts",
         "balances",
+        "cancelled",
         "cell",
+        "cpu_ns",
         "ended",
-        "entered",
+        "error",
         "fills",
         "gate_tokens",
         "marks",
+        "message",
         "outcomes",
         "parent",
         "probe",
@@ -45,13 +52,16 @@ class LiveCall:
     )
 
     def __init__(self, probe: Probe, cell: Cell, symbol: str | None) -> None:
-        self.entered = monotonic_ns()
         self.probe = probe
         self.cell = cell
         self.symbol = symbol
         self.attempts: list[Attempt] = []
         self.throttle_ns = 0
+        self.cpu_ns: int | None = None
         self.ended = False
+        self.error: str | None = None
+        self.message: str | None = None
+        self.cancelled = False
         self.sent = False
         self.requests: tuple[OrderRequest, ...] = ()
         self.gate_tokens: tuple[Any, ...] = ()
@@ -85,26 +95,31 @@ class Probe:
 
     def start(self, operation: str, symbol: str | None) -> LiveCall:
         """Begin a call and make it the current one."""
+        self._calls += 1
+        began_ns = 0 if self._calls % _SAMPLE else thread_time_ns()
         cell = self._ok.get(operation)
         if cell is None:
             cell = self._ok[operation] = self._cells.cell(self.venue, operation, None)
         live = LiveCall(self, cell, symbol)
         live.token = CURRENT.set(live)
+        if began_ns:
+            live.cpu_ns = thread_time_ns() - began_ns
         return live
 
-    def end(self, live: LiveCall, error: str | None, message: str | None, cancelled: bool, end_ns: int) -> None:
-        """Count a call that came to its end at `end_ns` (monotonic) and write it down."""
+    def end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
+        """Count a call that came to its end at `end_ns` (monotonic) and write it down.
+
+        `began_ns` is the thread's CPU time when its end began to be dealt with, for the calls that are measured.
+        """
         live.ended = True
         token, live.token = live.token, None
         if token is not None:
-            try:
+            # ValueError: a coroutine closed by the garbage collector ends in another context, where nothing is current.
+            with suppress(ValueError):
                 CURRENT.reset(token)
-            except ValueError:
-                # A coroutine closed by the garbage collector ends in another context; there the call is not current.
-                pass
         cell = live.cell
-        if error is not None:
-            cell = self._cells.cell(cell.exchange, cell.operation, error)
+        if live.error is not None:
+            cell = self._cells.cell(cell.exchange, cell.operation, live.error)
         cell.count(end_ns - live.start)
         self._journal.append(
             Call(
@@ -113,11 +128,11 @@ class Probe:
                 end_ns,
                 live.throttle_ns,
                 tuple(live.attempts),
-                error,
-                message,
+                live.error,
+                live.message,
                 live.parent,
                 live.symbol,
-                cancelled,
+                live.cancelled,
                 live.requests,
                 live.outcomes,
                 live.reports,
@@ -126,6 +141,5 @@ class Probe:
                 live.balances,
             )
         )
-        self._calls += 1
-        if not self._calls % _SAMPLE:
-            self.overhead_ns += _SAMPLE * (live.start - live.entered + monotonic_ns() - end_ns)
+        if live.cpu_ns is not None:
+            self.overhead_ns += _SAMPLE * (live.cpu_ns + thread_time_ns() - began_ns)

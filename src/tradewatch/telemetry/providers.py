@@ -15,7 +15,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from tradewatch.runtime.failures import failures
+from tradewatch.runtime.failures import describe, failures
 
 HOST = "127.0.0.1"
 
@@ -101,7 +101,12 @@ def _our_tracer_provider(resource: Any, notes: list[str]) -> TracerProvider | No
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    except Exception as error:  # what an OTEL_* variable holds may be anything
+        notes.append(f"no spans: the OTLP exporter cannot be made: {describe(error)}")
+        failures.warn("otlp traces", notes[-1])
+        return None
     return provider
 
 
@@ -128,7 +133,11 @@ def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[Met
     if _wants_otlp("METRICS", notes):
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        try:
+            readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
+        except Exception as error:
+            notes.append(f"no metrics by OTLP: the exporter cannot be made: {describe(error)}")
+            failures.warn("otlp metrics", notes[-1])
     return SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False), endpoint, server
 
 

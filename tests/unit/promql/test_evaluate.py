@@ -66,6 +66,20 @@ def test_matching_that_means_nothing_is_an_error_in_prometheus_s_words(store, te
     assert str(error.value) == message
 
 
+def test_a_sample_at_the_threshold_is_not_near_enough():
+    # 5 s apart, 5.5 s from both ends: extended by half of the distance, not to the ends.
+    store = SeriesStore(600)
+    for second, count in ((0, 100.0), (5, 110.0), (10, 120.0)):
+        store.append(T + second * 1000, [(labels("x_total"), count)])
+    for range_ms, at_ms, expected in (
+        (21_000, T + 15_500, 30.0),
+        (20_999, T + 15_499, 35.998),
+        (20_999, T + 15_500, 35.998),
+    ):
+        value = evaluate(parse(f"increase(x_total[{range_ms}ms])"), store, at_ms)
+        assert value == [((), pytest.approx(expected, rel=1e-12))]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_powers_with_a_fraction_are_close(seed):
     chance = random.Random(seed)

@@ -128,7 +128,7 @@ def test_long_repetitions_end_soon(piece):
     begun = time.perf_counter()
     with pytest.raises(ParseError):
         parse((piece * 65_536)[:65_536])
-    assert time.perf_counter() - begun < 2.0
+    assert time.perf_counter() - begun < 5.0
 
 
 @given(

@@ -153,6 +153,18 @@ def test_a_reused_row_does_not_show_the_samples_of_the_series_before():
             assert got == [((("id", "b"),), float(min(60, second - 700)))]
 
 
+def test_a_reused_row_is_matched_again():
+    store = SeriesStore(60, lookback_s=60)
+    seen, unseen = labels("x", id="seen"), labels("x", id="unseen")
+    query = parse("x{id='seen'}")
+    for second in range(1000):
+        alive = [(seen, 1.0)] if second < 100 else [(unseen, 2.0)] if second > 700 else []
+        store.append(T + second * 1000, [*alive, (UP, 1.0)])
+        if second == 50:
+            assert evaluate(query, store, T + 50_000) == [(seen, 1.0)]
+    assert evaluate(query, store, T + 999_000) == []
+
+
 def test_overlay_replaces_the_newest_sample_and_may_bring_new_series():
     store = SeriesStore(600)
     store.append(T, [(UP, 1.0)])

@@ -134,4 +134,5 @@ def test_missing_data_is_never_inactive():
     assert state_of(needs=["m"]) == "warming"
     assert state_of(needs=["m"], seen=["m"]) == "no_data"
     assert state_of(needs=["m", "n"], live=["m"], seen=["m"]) == "warming"
+    assert state_of(needs=["m", "n"], seen=["m"]) == "warming"
     assert state_of(needs=["m"], empty=False) == "inactive"

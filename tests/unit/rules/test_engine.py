@@ -316,12 +316,13 @@ def test_pokes_are_coalesced_to_one_in_ten_real_milliseconds_and_none_is_lost():
             bench.tick(0.0011)
         else:
             assert bench.poke(0.5) == pytest.approx(0.4, abs=0.01)
-            bench.tick(0.6)
+            assert bench.names() == []
+            bench.tick(0.51)
         assert bench.names() == ["A"]
 
 
 def test_a_poke_without_a_change_evaluates_nothing():
-    bench = Bench(HALT)
+    bench = Bench(HALT.replace("m > 5", "m != 5"))
     bench.readings["m"] = float("nan")
     bench.tick()
     before = bench.engine.status()
@@ -348,6 +349,58 @@ def test_a_dip_between_two_points_does_not_restart_the_time_of_a_pending_alert()
     bench.tick(0.4)
     bench.tick(1)
     assert bench.names() == ["A"]
+
+
+def test_an_alert_that_begins_between_two_points_leaves_the_others_alone():
+    bench = Bench(HALT)
+    bench.readings["m", (("a", "x"),)] = 9.0
+    bench.readings["m", (("a", "y"),)] = 1.0
+    bench.tick()
+    bench.readings["m", (("a", "x"),)] = 1.0
+    bench.readings["m", (("a", "y"),)] = 9.0
+    bench.poke(0.1)
+    (status,) = bench.engine.status()
+    assert [dict(alert.labels)["a"] for alert in status.alerts] == ["x", "y"]
+
+
+def test_what_fails_between_two_points_has_not_failed():
+    bench = Bench("groups: [{name: g, rules: [{alert: A, expr: 'm * on (a) n > 5', annotations: {action: halt}}]}]")
+    bench.readings["m", (("a", "x"),)] = 1.0
+    bench.readings["n", (("a", "x"),)] = 1.0
+    bench.tick()
+    bench.readings["n", (("a", "x"), ("b", "y"))] = 1.0
+    bench.poke(0.1)
+    assert bench.states() == {"A": "inactive"}
+    bench.tick(0.9)
+    assert bench.states() == {"A": "failed"}
+
+
+def test_what_was_stored_is_no_change_any_more():
+    bench = Bench(HALT.replace("m > 5", "m + n > 5"))
+    bench.readings["m"] = bench.readings["n"] = 1.0
+    bench.tick()
+    bench.readings["m"] = 3.0
+    bench.poke(0.1)
+    bench.readings["m"] = 1.0
+    bench.tick(0.9)
+    bench.readings["n"] = 3.0
+    bench.poke(0.1)
+    assert bench.names() == []
+
+
+def test_all_that_is_due_reads_the_newest_instant_and_acting_groups_come_first():
+    bench = Bench("""groups:
+  - {name: slow, rules: [{alert: S, expr: m > 5}]}
+  - {name: fast, rules: [{alert: F, expr: m > 5, annotations: {action: halt}}]}
+""")
+    bench.readings["m"] = 9.0
+    bench.tick()
+    bench.tick(17.5)
+    assert bench.names() == ["F", "S"]
+    assert [(s.rule.name, s.evaluated_ns) for s in bench.engine.status()] == [
+        ("F", START_NS + 17 * S),
+        ("S", START_NS + 17 * S),
+    ]
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_rules():
@@ -385,6 +438,16 @@ def test_a_replaced_file_may_read_further_back_and_on_another_grid():
     bench.engine.replace(rules.loads(HALT.replace("m > 5", "'max_over_time(m[1h]) > 5'"), "r.yaml"))
     for _ in range(3):
         bench.tick(1)
+    assert bench.states() == {"A": "firing"}
+
+
+def test_a_metric_that_moves_to_a_finer_grid_is_read_from_there():
+    bench = Bench(NOTIFY)
+    bench.readings["m"] = 1.0
+    bench.tick()
+    bench.engine.replace(rules.loads(HALT, "r.yaml"))
+    bench.readings["m"] = 9.0
+    bench.tick(1)
     assert bench.states() == {"A": "firing"}
 
 

@@ -66,6 +66,10 @@ BROKEN = [
         ["3:10: limit -1; accepted: a whole number, 0 for no limit"],
     ),
     (
+        "groups:\n- name: g\n  limit: true",
+        ["3:10: limit True; accepted: a whole number, 0 for no limit"],
+    ),
+    (
         "groups:\n- name: g\n  limit: many",
         ["3:10: limit 'many'; accepted: a whole number, 0 for no limit"],
     ),

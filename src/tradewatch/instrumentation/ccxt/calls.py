@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import Any, Literal, Protocol
 
 from tradewatch.instrumentation.ccxt import orders
@@ -16,6 +16,7 @@ from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.telemetry.probe import CURRENT, LiveCall, Probe
 
+Outcome = Literal["answered", "refused", "unknown"]
 BINDING = "_tradewatch"
 _SECRETS = (
     "apiKey",
@@ -46,7 +47,7 @@ _NO_ORDER = re.compile(r"(?i)cancel|test|query|list|status|history|info")
 
 
 class OrderGate(Protocol):
-    """The breaker's gate as an order passes it: registered before `closed` is read, so that a halt waits for its answer."""
+    """The breaker's gate as an order passes it: it enters before `closed` is read, so that a halt waits for it."""
 
     closed: bool
 
@@ -54,7 +55,7 @@ class OrderGate(Protocol):
         """An order begins; the token is for `leave`."""
         ...
 
-    def leave(self, token: Any, outcome: Literal["answered", "refused", "unknown"]) -> None:
+    def leave(self, token: Any, outcome: Outcome) -> None:
         """The order's call ended; it is unknown where nobody knows what became of it."""
         ...
 
@@ -64,16 +65,27 @@ class OrderGate(Protocol):
 
 
 class Binding:
-    """What a client carries once it is instrumented."""
+    """What a client carries once it is instrumented.
 
-    __slots__ = ("gate", "probe", "rate_limit_used", "render", "seen")
+    A copy of the client keeps it, so that the copy's orders pass the same gate; a pickled one loses it, since the
+    process that it wakes up in is another.
+    """
 
-    def __init__(self, probe: Probe, gate: OrderGate, render: Callable[[Refusal], str]) -> None:
+    __slots__ = ("found", "gate", "probe", "rate_limit_used", "render", "seen")
+
+    def __init__(self, probe: Probe, gate: OrderGate, render: Callable[[Refusal], str], *, found: bool) -> None:
+        self.found = found
         self.probe = probe
         self.gate = gate
         self.render = render
         self.seen = Seen()
         self.rate_limit_used: float | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Binding:
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
 
 def secrets_of(client: Any) -> list[Any]:
@@ -118,7 +130,7 @@ class _LogicalCall:
         refuse_if_closed(live, binding)
 
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
-        end_ns = monotonic_ns()
+        end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
         binding = binding_of(client)
         if binding is not None:
             with failures.kept("instrumentation"):
@@ -128,36 +140,27 @@ class _LogicalCall:
                     observer = OBSERVERS.get(live.cell.operation)
                     if observer is not None:
                         observer(live, binding.seen, result)
-        self._end(live, binding, None, None, end_ns)
+        self._end(live, binding, end_ns, began_ns)
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
-        end_ns = monotonic_ns()
-        kind = message = None
+        end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
+        live.cancelled = is_cancellation(error)
         with failures.kept("instrumentation"):
-            if not is_cancellation(error):
+            if not live.cancelled:
                 # A key may have been set after the client was found.
                 scrubber.learn(secrets_of(client))
-                kind, message = error_type(error), describe(error)
+                live.error, live.message = error_type(error), describe(error)
             if live.requests:
                 status, now = failed_order_status(error, live.attempts), live.probe.clock.now_ns()
                 live.outcomes = tuple(
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
                     for r in live.requests
                 )
-        self._end(live, binding_of(client), kind, message, end_ns, cancelled=is_cancellation(error))
+        self._end(live, binding_of(client), end_ns, began_ns)
 
-    def _end(
-        self,
-        live: LiveCall,
-        binding: Binding | None,
-        kind: str | None,
-        message: str | None,
-        end_ns: int,
-        *,
-        cancelled: bool = False,
-    ) -> None:
+    def _end(self, live: LiveCall, binding: Binding | None, end_ns: int, began_ns: int) -> None:
         with failures.kept("instrumentation"):
-            live.probe.end(live, kind, message, cancelled, end_ns)
+            live.probe.end(live, end_ns, began_ns)
         if live.gate_tokens and binding is not None:
             with failures.kept("instrumentation"):
                 said = {o.status for o in live.outcomes}

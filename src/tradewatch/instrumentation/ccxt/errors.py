@@ -1,4 +1,4 @@
-"""What a ccxt exception means: `error.type`, whether an order's outcome is known, and the exception of a refused order."""
+"""What a ccxt exception means: `error.type`, whether an order's outcome is known; and what a refused order raises."""
 
 from __future__ import annotations
 

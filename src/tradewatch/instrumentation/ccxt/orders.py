@@ -84,6 +84,7 @@ def report(venue: str, account: str, order: Any, seen_ns: int) -> OrderReport | 
         return None
     raw = order.get("info")
     state = order.get("status")
+    changed = order.get("lastUpdateTimestamp") or order.get("lastTradeTimestamp") or order.get("timestamp")
     return OrderReport(
         OrderKey(venue, account, label(order.get("symbol")) or "", order_id, label(order.get("clientOrderId"))),
         label(order.get("side")),
@@ -94,9 +95,7 @@ def report(venue: str, account: str, order: Any, seen_ns: int) -> OrderReport | 
         exact(order.get("filled"), raw),
         exact(order.get("average"), raw),
         exact(order.get("cost"), raw),
-        time_ns(order.get("lastUpdateTimestamp"))
-        or time_ns(order.get("lastTradeTimestamp"))
-        or time_ns(order.get("timestamp")),
+        time_ns(changed),
         seen_ns,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from time import monotonic_ns
 from typing import Any
@@ -37,7 +38,7 @@ _SENT: ContextVar[_Sent | None] = ContextVar("tradewatch_attempt", default=None)
 
 
 class HttpAttempt:
-    """`fetch`: one attempt. The gate is asked again, since an order may have waited in the throttler while it closed."""
+    """`fetch`: one attempt. The gate is asked again: it may have closed while an order waited in the throttler."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Sent | None:
         """Raises what a refused order raises, where the gate closed since the call began."""
@@ -78,10 +79,9 @@ class HttpAttempt:
                 )
             )
         if sent.token is not None:
-            try:
+            # ValueError: closed by the garbage collector in another context, where the attempt is not current.
+            with suppress(ValueError):
                 _SENT.reset(sent.token)
-            except ValueError:
-                pass  # closed by the garbage collector in another context, where the attempt is not current
 
 
 class Throttle:

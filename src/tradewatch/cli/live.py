@@ -1,0 +1,388 @@
+"""A running bot at a glance: from a `Status` to something that rich renders, and to plain lines where no terminal is.
+
+Pure functions: what is shown follows from the status and the room there is. Nothing is told by colour alone, and what is
+not known is a dash, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from rich.box import HEAVY
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.panel import Panel
+from rich.rule import Rule as Heading
+from rich.segment import Segments
+from rich.table import Table
+from rich.text import Text
+
+from tradewatch.model import Evidence
+from tradewatch.portfolio import PositionReading
+from tradewatch.rules import RuleStatus
+from tradewatch.status import Operation, Status
+
+UNKNOWN = "–"
+_WIDEST = 132
+_TWO_COLUMNS = 76
+# Symbol, style and word of each rule state; the most pressing first.
+_STATES = {
+    "firing": ("▲", "bold red", "firing"),
+    "failed": ("✗", "bold red", "failed"),
+    "pending": ("◔", "yellow", "pending"),
+    "no_data": ("?", "magenta", "no data"),
+    "warming": ("…", "dim", "warming up"),
+    "inactive": ("✓", "green", "ok"),
+}
+
+
+def view(status: Status, caption: str = "") -> RenderableType:
+    """The whole status, fitted to the width and, on a full screen, to the height that it is rendered in.
+
+    Args:
+        status: of the bot.
+        caption: to stand beside the time, such as 'simulated, 200 x'.
+    """
+    return _View(status, caption)
+
+
+class _View:
+    def __init__(self, status: Status, caption: str) -> None:
+        self._status = status
+        self._caption = caption
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = min(options.max_width, _WIDEST)
+        inner = options.update(width=width, height=None)
+        room = options.height
+        # As much detail as there is room for; what comes last is what a very small screen does not show.
+        for detail in (3, 2, 1, 0):
+            lines = console.render_lines(_page(self._status, self._caption, width, detail), inner, pad=False)
+            if room is None or len(lines) <= room:
+                break
+        for line in lines[:room]:
+            yield Segments([*line])
+            yield Text("")
+
+
+def _page(status: Status, caption: str, width: int, detail: int) -> RenderableType:
+    money = [*_money(status, detail), *_positions(status, detail)]
+    calls = [*_calls(status, width, detail), *_orders(status)]
+    rules, own = _rules(status, width, detail), _own(status, detail)
+    if width < _TWO_COLUMNS:
+        body: list[RenderableType] = [*money, *rules, *calls, *own]
+    else:
+        columns = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=False)
+        columns.add_column(ratio=9)
+        columns.add_column(ratio=11)
+        columns.add_row(Group(*money), Group(*calls))
+        body = [columns, *rules, *own]
+    return Group(_title(status, caption, width), _breaker(status, detail), *body, *_notes(status))
+
+
+def _title(status: Status, caption: str, width: int) -> RenderableType:
+    venues = ", ".join(dict.fromkeys(client.exchange for client in status.clients)) or "no client"
+    name = Text.assemble(("tradewatch ", "bold cyan"), (status.bot, "bold"), (f" on {venues}", "dim"))
+    when = Text(f"{moment(status.at_ns)} UTC", "bold")
+    when.append(f" · up {span((status.at_ns - status.since_ns) / 1e9)}", "dim")
+    if caption:
+        when.append(f" · {caption}", "dim")
+    if width < name.cell_len + when.cell_len + 2:
+        return Group(name, when)
+    return _ends(name, when)
+
+
+def _breaker(status: Status, detail: int) -> RenderableType:
+    now = status.breaker
+    if now.state == "ACTIVE":
+        text = Text.assemble(("● ACTIVE ", "bold green"), "orders pass")
+        text.append(f" · {now.in_flight} in flight" if now.in_flight else "", "dim")
+        text.append(f" · {now.refused} refused before" if now.refused else "", "dim")
+        text.append(f" · {now.not_confirmed}" if now.not_confirmed else "", "yellow")
+        return text
+    lines = [Text.assemble((f"{now.by} ", "bold"), f"at {moment(now.since_ns)} UTC")]
+    reason = now.reason if detail >= 3 else now.reason.split("; ")[0].split(". ")[0]
+    lines.append(Text(reason, "bold"))
+    lines.extend(Text(f"  {each}") for each in numbers(now.evidence))
+    confirmed = "✓ confirmed: on disk, no order of before is open-ended" if now.confirmed else None
+    lines.append(
+        Text(confirmed or f"✗ not confirmed yet: {now.not_confirmed or UNKNOWN}", "" if confirmed else "yellow")
+    )
+    refused = Text(f"{now.refused} orders refused since, cancels pass", "bold")
+    refused.append(f" · {len(now.unknown) + now.forgotten} orders unknown" if now.unknown else "", "yellow")
+    refused.append(f" · {len(now.further)} further halts" if now.further else "", "dim")
+    return Panel(
+        Group(*lines, refused), box=HEAVY, border_style="bold red", style="on #3a0000", padding=(0, 1),
+        title=Text(" ■ HALTED ", "bold white on red"), title_align="left",
+    )  # fmt: skip
+
+
+def _money(status: Status, detail: int) -> Iterable[RenderableType]:
+    books = status.portfolio
+    table = _pairs()
+    worth = Text(money(books.equity.value, books.currency), "bold")
+    if books.equity.stale:
+        worth.append(f" stale: {', '.join(books.equity.stale)}", "yellow")
+    table.add_row("equity", worth)
+    table.add_row("today", _signed(books.daily_pnl, books.currency))
+    table.add_row("loss", _used(books.daily_loss_ratio, status.limits.get("daily_loss")))
+    table.add_row("drawdown", _used(books.drawdown_ratio, status.limits.get("drawdown")))
+    if detail >= 1:
+        realized = [_signed(total.amount, total.currency) for total in books.realized]
+        table.add_row("realised", Text(", ").join(realized) if realized else Text(UNKNOWN, "dim"))
+        fees = ", ".join(f"{amount(total.amount)} {total.currency}" for total in books.fees)
+        table.add_row("fees", Text(fees or UNKNOWN, "" if fees else "dim"))
+    for total in books.unvalued:
+        table.add_row("no price", Text(f"{amount(total.amount)} {total.currency}", "yellow"))
+    yield _heading("money")
+    yield table
+    for why in books.incomplete:
+        yield Text(f"! incomplete: {why}", "yellow")
+
+
+def _positions(status: Status, detail: int) -> Iterable[RenderableType]:
+    if not status.portfolio.positions:
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    for justify in ("right", "left", "left"):
+        table.add_column(justify=justify)  # type: ignore[arg-type]
+    yield _heading("positions")
+    for held in status.portfolio.positions[: 3 * detail + 1]:
+        table.add_row(held.symbol, Text(amount(held.amount), "bold"), _price(held), _signed(held.unrealized, ""))
+    yield table
+
+
+def _price(held: PositionReading) -> Text:
+    if held.price is None:
+        return Text(f"@ {UNKNOWN}", "dim")
+    text = Text(f"@ {money(held.price, None)}")
+    return text.append(" stale", "yellow") if held.price_is_stale else text
+
+
+def _calls(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
+    table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    narrow = width < _TWO_COLUMNS
+    heads = ("calls", "p50", "p95", "p99") if narrow else ("calls", "err", "p50", "p95", "p99")
+    for _ in heads:
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row("", *(Text(head, "dim") for head in heads))
+    several = len({each.exchange for each in status.operations}) > 1
+    shown: Sequence[Operation] = status.operations[: (4, 5, 8, 20)[detail]]
+    for each in shown:
+        name = f"{each.exchange} {each.operation}" if several else each.operation
+        errors = Text(str(each.errors), "red" if each.errors else "dim")
+        times = [Text(duration(s), _speed(s)) for s in (each.p50_s, each.p95_s, each.p99_s)]
+        cells = [Text(f"{each.calls}"), *times] if narrow else [Text(f"{each.calls}"), errors, *times]
+        table.add_row(name, *cells)
+    yield _heading("calls")
+    if not shown:
+        yield Text("none yet", "dim")
+        return
+    yield table
+    rest = len(status.operations) - len(shown)
+    if rest > 0:
+        yield Text(f"and {rest} more operations", "dim")
+
+
+def _orders(status: Status) -> Iterable[RenderableType]:
+    table = _pairs()
+    table.add_row("orders", _counts(status.orders, {"refused": "bold red", "rejected": "red", "unknown": "yellow"}))
+    table.add_row("fills", Text(str(status.portfolio.fills)))
+    table.add_row("errors", _counts(status.errors, dict.fromkeys(status.errors, "red")))
+    yield _heading("orders")
+    yield table
+
+
+def _rules(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
+    yield _heading("rules")
+    if not status.rules:
+        yield Text("none", "dim")
+        return
+    order = list(_STATES)
+    ranked = sorted(status.rules, key=lambda rule: order.index(rule.state))
+    calm = [rule for rule in ranked if rule.state in ("inactive", "warming")]
+    shown = ranked if detail >= 2 else [rule for rule in ranked if rule not in calm]
+    columns = max(1, min(3, width // 38))
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    for _ in range(columns):
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    texts = [_rule(rule) for rule in shown]
+    for i in range(0, len(texts), columns):
+        table.add_row(*texts[i : i + columns])
+    if texts:
+        yield table
+    if detail < 2 and calm:
+        warming = sum(rule.state == "warming" for rule in calm)
+        quiet = Text.assemble(("✓ ", "green"), f"{len(calm) - warming} rules ok")
+        yield quiet.append(f" · … {warming} warming up" if warming else "", "dim")
+
+
+def _rule(rule: RuleStatus) -> Text:
+    symbol, style, word = _STATES[rule.state]
+    text = Text.assemble((f"{symbol} ", style), rule.rule.name, " ", (word, style))
+    if rule.error is not None:
+        text.append(f" {rule.error}", "red")
+    elif rule.value is not None:
+        text.append(f" {rule.value:.4g}", "bold")
+    if rule.rule.action != "notify":
+        text.append(f" → {rule.rule.action}", "dim")
+    return text
+
+
+def _own(status: Status, detail: int) -> Iterable[RenderableType]:
+    own, cpu = status.telemetry, status.overhead_cpu
+    text = Text(f"{UNKNOWN if cpu is None else f'{cpu:.1%}'} of a core")
+    lost = own.reads_dropped + own.orders_dropped + own.records_dropped
+    text.append(f" · {lost} records lost", "bold red" if lost else "dim")
+    failed = sum(status.failures.values())
+    text.append(f" · {failed} failures of its own" if failed else "", "bold red")
+    text.append("" if status.safety_alive else " · SAFETY THREAD DEAD", "bold red")
+    text.append("" if status.service_alive else " · service thread dead", "bold red")
+    if detail >= 1:
+        text.append(f" · {own.endpoint}" if own.endpoint else " · no scrape endpoint", "dim")
+    yield _heading("tradewatch itself")
+    yield text
+
+
+def _notes(status: Status) -> Iterable[RenderableType]:
+    found = [*status.notes, *status.telemetry.notes, *([status.breaker.note] if status.breaker.note else [])]
+    return [Text(f"! {note}", "yellow") for note in found]
+
+
+def _heading(title: str) -> RenderableType:
+    return Heading(Text(title, "bold cyan"), align="left", style="dim cyan", characters="─")
+
+
+def _pairs() -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(style="dim", no_wrap=True, min_width=8)
+    table.add_column()
+    return table
+
+
+def _ends(left: Text, right: Text) -> RenderableType:
+    table = Table.grid(expand=True)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row(left, right)
+    return table
+
+
+def _used(ratio: Decimal | None, limit: float | None) -> Text:
+    """How much of a limit is used, as a bar and in numbers."""
+    if ratio is None or not limit:
+        shown = UNKNOWN if ratio is None else f"{ratio:.2%}"
+        return Text(f"{shown} of {UNKNOWN if not limit else f'{limit * 100:g}%'}", "dim")
+    used = max(0.0, float(ratio) / limit)
+    style = "green" if used < 0.5 else "yellow" if used < 0.8 else "bold red"
+    full = min(10, round(used * 10))
+    text = Text.assemble(("█" * full, style), ("░" * (10 - full), "dim"))
+    return text.append(f" {max(Decimal(0), ratio):.2%}", style).append(f" of {limit * 100:g}%", "dim")
+
+
+def _counts(counts: dict[str, int], styles: dict[str, str]) -> Text:
+    if not counts:
+        return Text("none", "dim")
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return Text(" · ").join(Text(f"{n} {what}", styles.get(what, "")) for what, n in ranked)
+
+
+def _signed(value: Decimal | None, currency: str | None) -> Text:
+    if value is None:
+        return Text(UNKNOWN, "dim")
+    return Text(f"{value:+,.2f} {currency or ''}".rstrip(), "green" if value >= 0 else "red")
+
+
+def _speed(seconds: float | None) -> str:
+    return "dim" if seconds is None else "red" if seconds >= 5 else "yellow" if seconds >= 1 else ""
+
+
+def line(status: Status) -> str:
+    """The status in one plain line."""
+    books, breaker = status.portfolio, status.breaker
+    loss, limit = books.daily_loss_ratio, status.limits.get("daily_loss")
+    today = UNKNOWN if books.daily_pnl is None else f"{books.daily_pnl:+,.2f}"
+    used = UNKNOWN if loss is None or not limit else f"{max(0.0, float(loss)) / limit:.0%}"
+    return (
+        f"{breaker.state:<6} equity {money(books.equity.value, books.currency)}"
+        f"{' (stale)' if books.equity.stale else ''} · today {today}, {used} of the limit"
+        f" · {sum(each.calls for each in status.operations)} calls · {sum(status.orders.values())} orders"
+        f" · {books.fills} fills · {sum(status.errors.values())} errors"
+    )
+
+
+def news(before: Status | None, now: Status) -> list[str]:
+    """What has happened between two statuses of one bot, as plain lines; `before` is None at the first look."""
+    lines: list[str] = []
+    breaker, earlier = now.breaker, before.breaker if before is not None else None
+    if earlier is None or (breaker.state, breaker.since_ns) != (earlier.state, earlier.since_ns):
+        if breaker.state == "HALTED":
+            lines.append(f"HALTED by {breaker.by}: {breaker.reason}")
+            lines.extend(f"  {each}" for each in numbers(breaker.evidence))
+        elif earlier is not None:
+            lines.append(f"ACTIVE again, by {breaker.by}: {breaker.reason}")
+    if (
+        breaker.state == "HALTED"
+        and breaker.confirmed
+        and not (earlier is not None and earlier.confirmed and earlier.state == "HALTED")
+    ):
+        lines.append("halt confirmed: it is on disk, and every order that had passed is answered or listed as unknown")
+    if breaker.refused and not (earlier is not None and earlier.refused):
+        lines.append("first order refused; cancels and reads pass")
+    states = {rule.rule.name: rule.state for rule in before.rules} if before is not None else {}
+    for rule in now.rules:
+        was = states.get(rule.rule.name, "warming")
+        if rule.state == "firing" != was:
+            lines.append(f"rule {rule.rule.name} fires{'' if rule.value is None else f': {rule.value:.4g}'}")
+        elif was == "firing" != rule.state:
+            lines.append(f"rule {rule.rule.name} is {_STATES[rule.state][2]} again")
+        elif rule.state in ("failed", "no_data") and was != rule.state:
+            lines.append(f"rule {rule.rule.name}: {rule.error or _STATES[rule.state][2]}")
+    known = before.errors if before is not None else {}
+    lines.extend(f"first error of this kind: {error}" for error in now.errors if error not in known)
+    notes = (*now.notes, *now.telemetry.notes)
+    seen = (*before.notes, *before.telemetry.notes) if before is not None else ()
+    return [*lines, *(f"note: {note}" for note in notes if note not in seen)]
+
+
+def numbers(evidence: Iterable[Evidence]) -> list[str]:
+    """The numbers that a halt was decided from, one a line."""
+    return [f"{' '.join(each.what.split())} = {each.value:.10g}" for each in evidence]
+
+
+def moment(at_ns: int) -> str:
+    """Date and time in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units: `41m 12s`."""
+    whole = max(0, int(seconds))
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    first = next((i for i, (n, _) in enumerate(parts) if n), len(parts) - 1)
+    return " ".join(f"{n}{unit}" for n, unit in parts[first : first + 2])
+
+
+def duration(seconds: float | None) -> str:
+    """A latency in at most five characters: `21ms`, `1.2s`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 0.0095:
+        return f"{seconds * 1e3:.1f}ms"
+    return f"{seconds * 1e3:.0f}ms" if seconds < 0.9995 else f"{seconds:.1f}s"
+
+
+def money(value: Decimal | None, currency: str | None) -> str:
+    """Cents, with thousands apart: `23,431.20 USDT`."""
+    return UNKNOWN if value is None else f"{value:,.2f} {currency or ''}".rstrip()
+
+
+def amount(value: Decimal | None) -> str:
+    """An amount of a currency, eight decimals at most."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:,.8f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text

@@ -1,0 +1,365 @@
+"""What every end-to-end test stands on: a paper exchange on a socket, real ccxt clients of both kinds, an application's
+own OpenTelemetry providers; and two checks after every test: no failure of ours, and ccxt as it was."""
+
+import asyncio
+import contextlib
+import re
+import sys
+import time
+import urllib.request
+from datetime import datetime
+
+import pytest
+
+KEY, SECRET = "paper-key", "paper-secret"
+SYMBOL = "BTC/USDT"
+START_NS = int(datetime.fromisoformat("2023-03-03T00:00+00:00").timestamp()) * 10**9
+MINUTE_NS = 60 * 10**9
+
+
+@pytest.fixture(autouse=True)
+def strictly(request):
+    """Failures of ours raise where they happen; nothing is watched afterwards."""
+    from tradewatch.runtime.failures import failures
+
+    was, failures.strict = failures.strict, "lenient" not in request.fixturenames
+    failures.counts.clear()
+    failures._logged.clear()
+    yield failures
+    registry = sys.modules.get("tradewatch.registry")
+    if registry is not None:
+        registry.shutdown()
+        assert not registry._watches
+    counts = dict(failures.counts)
+    failures.strict = was
+    failures.counts.clear()
+    failures._logged.clear()
+    # Other rooms' tests switch it off in their own ways.
+    if "lenient" not in request.fixturenames and request.path.parent.name in ("instrumentation", "chaos"):
+        assert counts == {}
+
+
+@pytest.fixture
+def lenient(strictly):
+    """For tests that provoke failures of ours on purpose: they are counted as in use; returns the counts."""
+    return strictly.counts
+
+
+class HandClock:
+    """Simulated time that stands still until a test moves it."""
+
+    def __init__(self, now_ns):
+        self.now = self.began = now_ns
+
+    def now_ns(self):
+        return self.now
+
+    def mono_ns(self):
+        return self.now - self.began
+
+    def real_seconds(self, seconds):
+        return seconds
+
+    def pass_seconds(self, seconds):
+        self.now += round(seconds * 10**9)
+
+
+@pytest.fixture
+def hand_clock():
+    return HandClock(START_NS)
+
+
+def until(statement, seconds=10.0):
+    """Wait until something is true, and say what it was where it never became so."""
+    ends = time.monotonic() + seconds
+    while not (found := statement()) and time.monotonic() < ends:
+        time.sleep(0.005)
+    assert found, "did not come true in time"
+    return found
+
+
+@pytest.fixture(name="until")
+def until_fixture():
+    return until
+
+
+class Venue:
+    """A paper exchange behind a socket, and what its log says."""
+
+    def __init__(self, server, exchange, clock):
+        self.server, self.exchange, self.clock, self.url = server, exchange, clock, server.url
+
+    def log(self, *operations):
+        """Entries of the request log, of some operations or all."""
+        return [e for e in list(self.server.log.entries) if not operations or e.operation in operations]
+
+    def orders(self):
+        """Requests that would place an order."""
+        return self.log("order_place")
+
+    def read(self, path):
+        """A control path's JSON."""
+        import json
+
+        with urllib.request.urlopen(self.url + path) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture
+def venue():
+    """Makes venues: prices stand at `price` (or follow rows of open, high, low, close) unless the clock is moved.
+
+    `faults` are pairs of what a request must match and what happens to it.
+    """
+    from tradewatch import paper
+    from tradewatch.paper import candles, faults
+
+    with contextlib.ExitStack() as stack:
+
+        def make(*rules, rows=None, price=100, balances=None, clock=None, limits=None, fees=None, log_file=None):
+            lines = ["open_time,open,high,low,close,volume"]
+            for n, quad in enumerate(rows or [(price,) * 4] * 30):
+                lines.append(",".join([str(START_NS // 10**6 + n * 60_000), *map(str, quad), "4"]))
+            record = candles.read_candles(lines, "rows")
+            clock = clock or HandClock(START_NS)
+            account = paper.Account(KEY, SECRET, balances or {"BTC": "100", "USDT": "1000000"})
+            exchange = paper.Exchange([paper.Market(SYMBOL, record, 20)], [account], clock, fees)
+            chosen = [faults.Rule(faults.Match(**match), faults.Fault(**fault)) for match, fault in rules]
+            roomy = limits or paper.Limits(1_000_000, 100_000, 1_000_000)
+            server = stack.enter_context(
+                paper.serve_in_thread(exchange, faults=faults.Faults(chosen), limits=roomy, log_file=log_file)
+            )
+            return Venue(server, exchange, clock)
+
+        yield make
+
+
+def redirected(value, url):
+    if isinstance(value, dict):
+        return {key: redirected(item, url) for key, item in value.items()}
+    return re.sub(r"^https?://[^/]+", url, value)
+
+
+def pointed(cls, url, **settings):
+    """A ccxt client whose exchange is at `url`."""
+    options = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
+    client = cls({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, "options": options, **settings})
+    client.has["fetchCurrencies"] = False
+    client.urls["api"] = redirected(client.urls["api"], url)
+    return client
+
+
+class Sync:
+    """ccxt as blocking bots use it."""
+
+    name = "sync"
+
+    def __init__(self):
+        import ccxt
+
+        self.ccxt = ccxt
+        self._clients = []
+
+    def client(self, url, cls=None, **settings):
+        client = pointed(cls or self.ccxt.binance, getattr(url, "url", url), **settings)
+        self._clients.append(client)
+        return client
+
+    def do(self, result):
+        """What a call gave."""
+        return result
+
+    def close(self):
+        for client in self._clients:
+            client.session.close()
+
+
+class Async:
+    """ccxt as asyncio bots use it, on a loop of the test's."""
+
+    name = "async"
+
+    def __init__(self):
+        import ccxt.async_support
+
+        self.ccxt = ccxt.async_support
+        self.loop = asyncio.new_event_loop()
+        self._clients = []
+
+    def client(self, url, cls=None, **settings):
+        url = getattr(url, "url", url)
+        client = pointed(cls or self.ccxt.binance, url, timeout_on_exit=0, asyncio_loop=self.loop, **settings)
+        self._clients.append(client)
+        return client
+
+    def do(self, awaitable):
+        """What a call gave once it was awaited."""
+        return self.loop.run_until_complete(awaitable)
+
+    def close(self):
+        for client in self._clients:
+            self.do(client.close())
+        self.do(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+
+@pytest.fixture
+def blocking():
+    with contextlib.closing(Sync()) as api:
+        yield api
+
+
+@pytest.fixture
+def awaiting():
+    with contextlib.closing(Async()) as api:
+        yield api
+
+
+@pytest.fixture(params=["sync", "async"])
+def api(request):
+    """Both kinds of ccxt, one after the other."""
+    return request.getfixturevalue("blocking" if request.param == "sync" else "awaiting")
+
+
+class Bot:
+    """A bot that knows nothing of tradewatch."""
+
+    def __init__(self, exchange=None):
+        if exchange is not None:
+            self.exchange = exchange
+
+
+@pytest.fixture
+def make_bot():
+    return Bot
+
+
+class Application:
+    """An application's own providers, with what they were given kept in memory."""
+
+    def __init__(self):
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        self.exporter = InMemorySpanExporter()
+        self.tracers = TracerProvider(shutdown_on_exit=False)
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
+
+    @property
+    def settings(self):
+        return {"tracer_provider": self.tracers, "meter_provider": self.meters}
+
+    def spans(self):
+        """All finished spans, ours and the application's."""
+        return list(self.exporter.get_finished_spans())
+
+    def calls(self):
+        """Our spans of logical calls in order of their beginnings, each with its attempts, as plain values."""
+        ours = [s for s in self.spans() if s.instrumentation_scope.name == "tradewatch"]
+        roots = sorted((s for s in ours if s.kind.name == "INTERNAL"), key=lambda s: s.start_time)
+        made = []
+        for root in roots:
+            below = [s for s in ours if s.parent is not None and s.parent.span_id == root.context.span_id]
+            made.append(plain(root) | {"attempts": [plain(s) for s in sorted(below, key=lambda s: s.start_time)]})
+        assert len(ours) == len(made) + sum(len(m["attempts"]) for m in made), "a span of ours under no call"
+        return made
+
+    def points(self):
+        """Every point of every metric: name → {attributes: point}."""
+        data = self.reader.get_metrics_data()
+        found = {}
+        for resource in data.resource_metrics if data is not None else ():
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    points = {tuple(sorted(p.attributes.items())): p for p in metric.data.data_points}
+                    found.setdefault(metric.name, {}).update(points)
+        return found
+
+    def close(self):
+        self.tracers.shutdown()
+        self.meters.shutdown()
+
+
+def plain(span):
+    """A span as its name, attributes, error description (None: no error) and kind."""
+    error = span.status.description if span.status.status_code.name == "ERROR" else None
+    assert span.status.status_code.name in ("UNSET", "ERROR")
+    return {"name": span.name, "attributes": dict(span.attributes), "error": error}
+
+
+@pytest.fixture
+def application():
+    with contextlib.closing(Application()) as made:
+        yield made
+
+
+@pytest.fixture
+def watch_over(tmp_path):
+    """`instrument` with a temporary state folder and a free port unless said."""
+    import tradewatch
+
+    def instrument(bot, **settings):
+        return tradewatch.instrument(bot, **{"state_dir": tmp_path / "state", "port": 0, **settings})
+
+    return instrument
+
+
+def scraped(endpoint):
+    """A scrape: {(name, sorted labels without `otel_scope_*`): value}."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    with urllib.request.urlopen(endpoint) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def scrape():
+    return scraped
+
+
+def attributes_of_ccxt():
+    """Every attribute of every class of ccxt's that a binance client of either kind gets its methods from."""
+    classes = []
+    for name in ("ccxt.binance", "ccxt.async_support.binance", "ccxt.pro.binance"):
+        if name in sys.modules:
+            classes += [k for k in sys.modules[name].binance.__mro__ if k is not object]
+    return {kind: dict(vars(kind)) for kind in classes}
+
+
+@pytest.fixture(scope="session")
+def ccxt_as_it_was():
+    """Taken once both kinds have made a client, since ccxt itself adds attributes at the first one."""
+    import ccxt
+    import ccxt.async_support
+
+    ccxt.binance()
+    client = ccxt.async_support.binance()
+    asyncio.run(client.close())
+    return attributes_of_ccxt()
+
+
+@pytest.fixture(autouse=True)
+def ccxt_is_restored(request):
+    """After each test with a client, ccxt's classes have exactly the attributes that they had."""
+    if not {"api", "blocking", "awaiting"} & set(request.fixturenames):
+        yield
+        return
+    was = request.getfixturevalue("ccxt_as_it_was")
+    request.getfixturevalue("strictly")
+    yield
+    if "tradewatch.registry" in sys.modules:
+        sys.modules["tradewatch.registry"].shutdown()
+    for kind, attributes in attributes_of_ccxt().items():
+        if kind in was:
+            differing = [n for n in attributes.keys() | was[kind].keys() if attributes.get(n) is not was[kind].get(n)]
+            assert differing == [], f"{kind} is not as it was"
