@@ -65,6 +65,7 @@ class MarketMaker:
         self.spread = spread
         self.hold = hold
         self.pause_s = pause_s
+        self.quoted_at = 0.0  # the middle of the market when the quotes were last put right
         self.newest_trade = ("0", 0)  # id, milliseconds
         self.rest = 0  # rounds without quotes left, after the exchange did not take one
         self.longest_rest = 1
@@ -78,7 +79,7 @@ class MarketMaker:
                     await self.round(number)
                 except ccxt.InvalidOrder as error:
                     log.warning("order not taken: %s", error)
-                    self.rest, self.longest_rest = self.longest_rest, min(2 * self.longest_rest, 8)
+                    self.rest, self.longest_rest = self.longest_rest, min(2 * self.longest_rest, 16)
                 except ccxt.NetworkError as error:
                     log.warning("exchange not reached: %s", error)
                     pause_s = 5 * self.pause_s
@@ -90,18 +91,24 @@ class MarketMaker:
             await self.close()
 
     async def round(self, number: int) -> None:
-        """Look at the market, put the quotes right, and now and then read the account."""
+        """Look at the market, put the quotes right where it has moved, and now and then read the account."""
         ticker = await self.exchange.fetch_ticker(self.symbol)
         mid = (ticker["bid"] + ticker["ask"]) / 2
+        if number % 12 == 0:
+            await self.read_trades()
+            await self.rebalance(await self.exchange.fetch_balance(), mid)
+        elif abs(mid - self.quoted_at) < mid * self.spread / 4 and number % 4:
+            return
+        await self.quote(mid)
+
+    async def quote(self, mid: float) -> None:
+        """Take back the quotes that are too far from where they should be, and place those that are missing."""
         wanted = {"buy": mid * (1 - self.spread / 2), "sell": mid * (1 + self.spread / 2)}
         for order in await self.exchange.fetch_open_orders(self.symbol):
             if abs(order["price"] / wanted[order["side"]] - 1) < self.spread / 4:
                 del wanted[order["side"]]
             else:
                 await self.cancel(order)
-        if number % 6 == 0:
-            await self.read_trades()
-            await self.rebalance(await self.exchange.fetch_balance(), mid)
         if self.rest:
             self.rest -= 1
             return
@@ -109,7 +116,7 @@ class MarketMaker:
             await self.exchange.create_order(
                 self.symbol, "limit", side, self.size, float(self.exchange.price_to_precision(self.symbol, price))
             )
-        self.longest_rest = 1
+        self.quoted_at, self.longest_rest = mid, 1
 
     async def cancel(self, order: dict[str, Any]) -> None:
         """Take back a quote; one that was filled meanwhile is no trouble."""

@@ -104,7 +104,8 @@ class Safety:
         if mono_ns >= self._advance_at_ns or not self._breaker.status().confirmed:
             self._advance_at_ns = mono_ns + _ADVANCE_EVERY_NS
             self._breaker.advance()
-        return min(COALESCE_S, max(0.001, self._clock.real_seconds(left_s)))
+        # What a change made due may be due sooner; the grid itself may wait: in a rehearsal its seconds are short.
+        return min(COALESCE_S, max(0.001, self._clock.real_seconds(left_s))) if changed else COALESCE_S
 
     def _drain(self) -> bool:
         changed = False

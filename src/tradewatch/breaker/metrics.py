@@ -12,9 +12,12 @@ from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 
 
+_STATES: tuple[HaltState, ...] = get_args(HaltState)
+
+
 def readings(now: Status) -> Iterator[Reading]:
     """One series a state, 1 on the current one; trips; orders refused."""
-    for state in get_args(HaltState):
+    for state in _STATES:
         yield Reading(m.BREAKER_STATE, 1.0 if state == now.state else 0.0, ((a.STATE.name, state),))
     yield Reading(m.BREAKER_TRIPS, now.trips)
     yield Reading(m.ORDERS_REFUSED, now.refused)

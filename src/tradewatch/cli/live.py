@@ -1,7 +1,7 @@
-"""A running bot at a glance: from a `Status` to something that rich renders, and to plain lines where no terminal is.
+"""A running bot at a glance: from a `Status` to something that rich renders, and to plain lines for where no terminal is.
 
-Pure functions: what is shown follows from the status and the room there is. Nothing is told by colour alone, and what is
-not known is a dash, never a zero.
+Pure functions: what is shown follows from the status and the room there is. Nothing is told by colour alone, and what
+is not known is a dash, never a zero.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _positions(status: Status, detail: int) -> Iterable[RenderableType]:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     for justify in ("right", "left", "left"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+        table.add_column(justify=justify)
     yield _heading("positions")
     for held in status.portfolio.positions[: 3 * detail + 1]:
         table.add_row(held.symbol, Text(amount(held.amount), "bold"), _price(held), _signed(held.unrealized, ""))
@@ -336,7 +336,8 @@ def news(before: Status | None, now: Status) -> list[str]:
     for rule in now.rules:
         was = states.get(rule.rule.name, "warming")
         if rule.state == "firing" != was:
-            lines.append(f"rule {rule.rule.name} fires{'' if rule.value is None else f': {rule.value:.4g}'}")
+            said = dict(rule.alerts[0].annotations).get("summary") if rule.alerts else None
+            lines.append(f"rule {rule.rule.name} fires{f': {said}' if said else ''}")
         elif was == "firing" != rule.state:
             lines.append(f"rule {rule.rule.name} is {_STATES[rule.state][2]} again")
         elif rule.state in ("failed", "no_data") and was != rule.state:

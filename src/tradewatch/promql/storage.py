@@ -82,7 +82,6 @@ class Block:
         """Drop columns up to the horizon, and the series that have no sample left, which are returned."""
         old = bisect_right(self.times, horizon_ms)
         if self._falls is not None:
-            self._falls.follow(self.times, self.columns)
             self._falls.forget_before(horizon_ms)
         del self.times[:old], self.columns[:old]
         forgotten = []

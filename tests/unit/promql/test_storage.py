@@ -1,6 +1,7 @@
 """The store: scrapes in, staleness, sources, retention, and what it costs to forget."""
 
 import math
+import random
 import struct
 
 import pytest
@@ -159,10 +160,32 @@ def test_a_reused_row_is_matched_again():
     query = parse("x{id='seen'}")
     for second in range(1000):
         alive = [(seen, 1.0)] if second < 100 else [(unseen, 2.0)] if second > 700 else []
-        store.append(T + second * 1000, [*alive, (UP, 1.0)])
+        store.append(T + second * 1000, [*alive, (labels("x", id="other"), 1.0)])
         if second == 50:
             assert evaluate(query, store, T + 50_000) == [(seen, 1.0)]
     assert evaluate(query, store, T + 999_000) == []
+    (block,) = store.blocks("x")
+    assert block.rows == [unseen, labels("x", id="other")]
+
+
+@pytest.mark.parametrize("every", [5, 64, 90])
+def test_what_is_forgotten_does_not_change_a_rate(every):
+    chance = random.Random(every)
+    store = SeriesStore(60, lookback_s=60)
+    scrapes = []
+    totals = dict.fromkeys("abcdef", 0.0)
+    for second in range(600):
+        for id_ in totals:
+            totals[id_] = 0.0 if chance.random() < 0.05 else totals[id_] + chance.random()
+        scrape = [(labels("x_total", id=id_), total) for id_, total in totals.items() if chance.random() < 0.99]
+        at_ms = T + second * 1000
+        scrapes.append((at_ms, scrape))
+        store.append(at_ms, scrape)
+        if second % every == 0:
+            fresh = SeriesStore(60, lookback_s=60)
+            for one in scrapes[-63:]:
+                fresh.append(*one)
+            assert value(store, "rate(x_total[1m])", at_ms) == value(fresh, "rate(x_total[1m])", at_ms)
 
 
 def test_overlay_replaces_the_newest_sample_and_may_bring_new_series():

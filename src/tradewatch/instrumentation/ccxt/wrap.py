@@ -116,15 +116,21 @@ class Ccxt:
         self._classes.add(kind)
 
     def _wrap_unified(self, kind: type, name: str, camel: str) -> None:
-        owner = next((k for k in kind.__mro__ if name in vars(k)), None)
-        if owner is None or not inspect.isfunction(vars(owner)[name]):
-            return
-        original = vars(owner)[name]
-        wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original)))
-        stood = original_of(wrapper)
-        for klass in kind.__mro__:
-            if vars(klass).get(camel) is stood:
-                self._patches.put(klass, camel, wrapper)
+        """Wrap a unified method on every class that defines it; the innermost calls are part of the outermost one.
+
+        On an async client a plain function is left alone: it returns before its call is over. It is often an override
+        that calls super(), and what that leads to is wrapped.
+        """
+        is_async = inspect.iscoroutinefunction(getattr(kind, "fetch2", None))
+        for owner in kind.__mro__:
+            original = vars(owner).get(name)
+            if not inspect.isfunction(original) or inspect.iscoroutinefunction(original) != is_async:
+                continue
+            wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original)))
+            stood = original_of(wrapper)
+            for klass in kind.__mro__:
+                if vars(klass).get(camel) is stood:
+                    self._patches.put(klass, camel, wrapper)
 
 
 def _snake(camel: str) -> str:
