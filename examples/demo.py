@@ -1,8 +1,8 @@
 """`make demo`: a market maker trades through a flash crash, tradewatch watches it, and a rule stops it.
 
-A paper exchange replays the prices of 3 March 2023 from 00:50 UTC, 200 times as fast. The bot (market_maker.py, plain ccxt)
-keeps most of its money in BTC. At about 01:31, 12 to 13 s after the start, the day's loss passes 3 %, and the next order is
-refused. At the end the figures are held against the exchange's own books.
+A paper exchange replays the prices of 3 March 2023 from 00:50 UTC, 200 times as fast. The bot (market_maker.py, plain
+ccxt) keeps most of its money in BTC. At about 01:31, 12 to 13 s after the start, the day's loss passes 3 %, and the
+next order is refused. At the end the figures are held against the exchange's own books.
 """
 
 import argparse
@@ -24,10 +24,9 @@ def main() -> int:
     seconds = given.seconds if given.seconds is not None or on_terminal else BOUNDED_S
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    until = "with Ctrl-C" if seconds is None else f"by itself after {seconds:g} s, or with Ctrl-C"
     print("tradewatch demo: a market maker, the flash crash of 3 March 2023, and a rule that stops it")
-    print(
-        f"ends {'with Ctrl-C' if seconds is None else f'by itself after {seconds:g} s, or with Ctrl-C'}; loading ccxt ..."
-    )
+    print(f"ends {until}; loading ccxt ...")
     try:
         import aiohttp  # noqa: F401  what the paper exchange and ccxt's async clients run on
         from rehearsal import RehearsalError, rehearse

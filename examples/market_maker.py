@@ -55,8 +55,8 @@ class MarketMaker:
         *,
         symbol: str = "BTC/USDT",
         size: float = 0.004,
-        spread: float = 0.0008,
-        hold: float = 0.97,
+        spread: float = 0.0012,
+        hold: float = 0.96,
         pause_s: float = 1.0,
     ) -> None:
         self.exchange = exchange
@@ -94,10 +94,12 @@ class MarketMaker:
         """Look at the market, put the quotes right where it has moved, and now and then read the account."""
         ticker = await self.exchange.fetch_ticker(self.symbol)
         mid = (ticker["bid"] + ticker["ask"]) / 2
-        if number % 12 == 0:
+        if number % 8 == 7:
             await self.read_trades()
-            await self.rebalance(await self.exchange.fetch_balance(), mid)
-        elif abs(mid - self.quoted_at) < mid * self.spread / 4 and number % 4:
+            if number % 24 == 23:
+                await self.rebalance(await self.exchange.fetch_balance(), mid)
+            return
+        if abs(mid - self.quoted_at) < mid * self.spread / 4 and number % 4:
             return
         await self.quote(mid)
 
@@ -168,8 +170,8 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, help="end by itself after so many seconds")
     parser.add_argument("--symbol", default="BTC/USDT", help="the market (default %(default)s)")
     parser.add_argument("--size", type=float, default=0.004, help="of a quote, in base currency (default %(default)s)")
-    parser.add_argument("--spread", type=float, default=0.0008, help="bid to ask, a share (default %(default)s)")
-    parser.add_argument("--hold", type=float, default=0.97, help="share in base currency (default %(default)s)")
+    parser.add_argument("--spread", type=float, default=0.0012, help="bid to ask, a share (default %(default)s)")
+    parser.add_argument("--hold", type=float, default=0.96, help="share in base currency (default %(default)s)")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between rounds (default %(default)s)")
     given = parser.parse_args()
     missing = [name for name in ("EXCHANGE_KEY", "EXCHANGE_SECRET") if not os.environ.get(name)]

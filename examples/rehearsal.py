@@ -19,6 +19,7 @@ from typing import Any
 from market_maker import MarketMaker, connect
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.segment import Segment
 from rich.text import Text
 from summary import Observed, summary
 
@@ -26,8 +27,8 @@ import tradewatch
 from tradewatch.cli import live
 from tradewatch.runtime.clock import ScaledClock
 
-START, SPEED, OPENING = "2023-03-03T00:50Z", 200, "BTC=1,USDT=700"
-KEY, SECRET = "demo-key", "demo-secret"  # noqa: S105  of the paper exchange, which listens on this machine alone
+START, SPEED, OPENING = "2023-03-03T00:50Z", 200, "BTC=1,USDT=1000"
+KEY, SECRET = "demo-key", "demo-secret"
 DAILY_LOSS = 0.03
 # Simulated seconds pass 200 times as often here, and so do the rules' evaluations: their share of a core is 200 times
 # that of a bot in real time, and no reason for an alert.
@@ -123,7 +124,7 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
         async with paper_exchange(Path(folder)) as (process, ready):
             clock = ScaledClock(ready["start_ns"], ready["speed"], ready["origin_ns"])
             heard = _listen(clock)
-            bot = MarketMaker(connect(KEY, SECRET, ready["url"]), pause_s=0.05)
+            bot = MarketMaker(connect(KEY, SECRET, ready["url"]), pause_s=0.02)
             await bot.exchange.load_markets()
             try:
                 watch = tradewatch.instrument(
@@ -200,23 +201,24 @@ async def _on_screen(watch: tradewatch.Watch, clock: ScaledClock, heard: Heard, 
 
 
 class _Screen:
+    """The live view of one moment, then as much of the bot's own log as there is room for."""
+
     def __init__(self, status: tradewatch.Status, heard: Heard) -> None:
         self._view = live.view(status, f"simulated, {SPEED} x")
         self._heard = heard
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or console.height
-        said = list(self._heard.lines)[-(min(5, (height - 24) // 3)) :] if height >= 27 else []
-        lines = console.render_lines(self._view, options.update(height=height - len(said) - bool(said)), pad=False)
-        for line in lines:
-            yield from line
-            yield Text("")
+        kept = 5 if height >= 30 and options.max_width >= 60 else 0
+        shown = list(Segment.split_lines(console.render(self._view, options.update(height=height - kept))))
+        for line in shown:
+            yield from (*line, Segment.line())
+        said = list(self._heard.lines)[-min(12, height - len(shown) - 2) :] if kept else []
         if said:
-            yield Text("the bot's own log", "bold cyan")
+            yield Text("\nthe bot's own log", "bold cyan")
         for at_ns, level, message in said:
-            style = "yellow" if level != "INFO" else "dim"
-            text = Text(f"{live.moment(at_ns)[11:]} {message}", style, no_wrap=True, overflow="ellipsis")
-            yield text
+            style = "dim" if level == "INFO" else "yellow"
+            yield Text(f"{live.moment(at_ns)[11:]} {message}", style, no_wrap=True, overflow="ellipsis")
 
 
 async def _observe(watch: tradewatch.Watch, ready: dict[str, Any], heard: Heard) -> Observed:

@@ -111,10 +111,10 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
 def _no_halt(run: Observed) -> Iterator[RenderableType]:
     loss = run.status.portfolio.daily_loss_ratio
     yield _heading("no halt")
+    lost = live.UNKNOWN if loss is None else f"{loss:.2%}"
     yield Text(
-        f"The run ended before the crash: the day's loss was {live.UNKNOWN if loss is None else f'{loss:.2%}'} of a limit of "
-        f"{run.status.limits['daily_loss']:.0%}. BTC falls at about 01:31, 12 to 13 s after the start: "
-        "make demo SECONDS=20",
+        f"The run ended before the crash: the day's loss was {lost}, the limit {run.status.limits['daily_loss']:.0%}. "
+        "BTC falls at about 01:31, 12 to 13 s after the start: make demo SECONDS=20",
         "yellow",
     )
 

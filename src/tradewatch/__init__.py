@@ -11,6 +11,7 @@ from tradewatch.breaker import ResumeRefused
 from tradewatch.registry import instrument, shutdown, uninstrument
 from tradewatch.rules import RuleFileError
 from tradewatch.status import Status
+from tradewatch.store import StoreInUse
 from tradewatch.watch import Watch
 
-__all__ = ["ResumeRefused", "RuleFileError", "Status", "Watch", "instrument", "shutdown", "uninstrument"]
+__all__ = ["ResumeRefused", "RuleFileError", "Status", "StoreInUse", "Watch", "instrument", "shutdown", "uninstrument"]

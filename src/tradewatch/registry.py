@@ -72,6 +72,7 @@ def instrument(
 
     Raises:
         ValueError: a limit that there is none of, or an impossible value.
+        tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
     """
     with _lock:

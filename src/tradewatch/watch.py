@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
-from tradewatch.store import Store, StoreUnavailable, decode, state_folder
+from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
 from tradewatch.telemetry import gauges
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
@@ -50,7 +51,9 @@ def bot_name(bot: Any, name: str | None) -> str:
     Raises:
         ValueError: a name with nothing in it that a folder could be called.
     """
-    found = name if name is not None else (getattr(bot, "__name__", None) or type(bot).__qualname__)
+    found = name
+    if found is None:
+        found = vars(bot)["__name__"] if type(bot) is ModuleType else type.__dict__["__qualname__"].__get__(type(bot))
     plain = re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80]
     if not plain:
         raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
@@ -246,6 +249,9 @@ class Watch:
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
             return Store.open(folder or state_folder(self.name), self._clock)
+        except StoreInUse:
+            # Which of the two is halted, and whose fills are whose, could not be told: a name is missing.
+            raise
         except StoreUnavailable as error:
             failures.warn("store", f"nothing survives a restart of this bot: {error}")
             return error

@@ -291,8 +291,8 @@ def test_a_rule_that_fires_refuses_the_next_order(api, venue, make_bot, watch_ov
         "    rules:\n"
         "      - alert: LostMoney\n"
         "        expr: trading_pnl_realized < -5\n"
-        "        action: halt\n"
         "        annotations:\n"
+        "          action: halt\n"
         "          summary: lost {{ $value }}\n"
     )
     place = venue(rows=[(100, 100, 100, 100), (100, 100, 90, 90), *[(90, 90, 90, 90)] * 10])
@@ -304,9 +304,10 @@ def test_a_rule_that_fires_refuses_the_next_order(api, venue, make_bot, watch_ov
     assert watch.status().breaker.state == "ACTIVE"
     place.clock.pass_seconds(180)
     api.do(client.create_order(SYMBOL, "market", "sell", 1))
+    place.clock.pass_seconds(1)
     until(lambda: watch.status().breaker.confirmed and watch.status().breaker.state == "HALTED")
     with pytest.raises(api.ccxt.InvalidOrder, match="by LostMoney: lost -"):
         api.do(client.create_order(SYMBOL, "market", "sell", 1))
-    [alert] = [r for r in watch.status().rules if r.name == "LostMoney"]
+    [alert] = [r for r in watch.status().rules if r.rule.name == "LostMoney"]
     assert alert.state == "firing"
     assert len(place.orders()) == 2

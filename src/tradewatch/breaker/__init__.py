@@ -5,7 +5,7 @@
 """
 
 from tradewatch.breaker.breaker import Breaker, ResumeRefused
-from tradewatch.breaker.gate import OrderGate, Outcome, UnknownOrder
+from tradewatch.breaker.gate import OrderGate, UnknownOrder
 from tradewatch.breaker.status import Status, explain
 
-__all__ = ["Breaker", "OrderGate", "Outcome", "ResumeRefused", "Status", "UnknownOrder", "explain"]
+__all__ = ["Breaker", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]

@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import Literal
 
 import msgspec
 
-from tradewatch.model import Clock, Halt, OrderKey, OrderRequest, Refusal
+from tradewatch.model import Clock, Halt, OrderKey, OrderRequest, Outcome, Refusal
 
-# answered: the venue said what became of it. refused: it was never sent. unknown: sent, and no answer came.
-Outcome = Literal["answered", "refused", "unknown"]
 _MOST_UNKNOWN = 1000
 
 

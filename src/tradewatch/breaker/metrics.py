@@ -11,7 +11,6 @@ from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 
-
 _STATES: tuple[HaltState, ...] = get_args(HaltState)
 
 

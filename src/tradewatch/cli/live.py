@@ -1,4 +1,4 @@
-"""A running bot at a glance: from a `Status` to something that rich renders, and to plain lines for where no terminal is.
+"""A running bot at a glance: from a `Status` to what rich renders, and to plain lines where there is no terminal.
 
 Pure functions: what is shown follows from the status and the room there is. Nothing is told by colour alone, and what
 is not known is a dash, never a zero.
@@ -6,6 +6,7 @@ is not known is a dash, never a zero.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,6 +27,8 @@ from tradewatch.status import Operation, Status
 UNKNOWN = "–"
 _WIDEST = 132
 _TWO_COLUMNS = 76
+# Label names and quotes within a series: of `a{b="c"}` they leave `a{c}`.
+_VALUE = re.compile(r'\w+="|"')
 # Symbol, style and word of each rule state; the most pressing first.
 _STATES = {
     "firing": ("▲", "bold red", "firing"),
@@ -67,54 +70,64 @@ class _View:
 
 
 def _page(status: Status, caption: str, width: int, detail: int) -> RenderableType:
-    money = [*_money(status, detail), *_positions(status, detail)]
-    calls = [*_calls(status, width, detail), *_orders(status)]
-    rules, own = _rules(status, width, detail), _own(status, detail)
+    books = [*_money(status, detail), *_positions(status, width, detail), *_orders(status, detail)]
+    calls, rules, own = [*_calls(status, width, detail)], [*_rules(status, width, detail)], [*_own(status, detail)]
     if width < _TWO_COLUMNS:
-        body: list[RenderableType] = [*money, *rules, *calls, *own]
+        body = [each for each in (*books, *rules, *own, *calls) if detail or not isinstance(each, Heading)]
     else:
         columns = Table.grid(expand=True, padding=(0, 1, 0, 0), pad_edge=False)
-        columns.add_column(ratio=9)
-        columns.add_column(ratio=11)
-        columns.add_row(Group(*money), Group(*calls))
+        columns.add_column(ratio=10)
+        columns.add_column(ratio=13)
+        columns.add_row(Group(*books), Group(*calls))
         body = [columns, *rules, *own]
-    return Group(_title(status, caption, width), _breaker(status, detail), *body, *_notes(status))
+    return Group(
+        _title(status, caption, width), _breaker(status, width, detail), *body, *_notes(status)
+    )
 
 
 def _title(status: Status, caption: str, width: int) -> RenderableType:
     venues = ", ".join(dict.fromkeys(client.exchange for client in status.clients)) or "no client"
-    name = Text.assemble(("tradewatch ", "bold cyan"), (status.bot, "bold"), (f" on {venues}", "dim"))
+    bot = Text.assemble((status.bot, "bold"), (f" on {venues}", "dim"))
+    name = Text.assemble(("tradewatch ", "bold cyan"), bot)
     when = Text(f"{moment(status.at_ns)} UTC", "bold")
-    when.append(f" · up {span((status.at_ns - status.since_ns) / 1e9)}", "dim")
-    if caption:
-        when.append(f" · {caption}", "dim")
-    if width < name.cell_len + when.cell_len + 2:
-        return Group(name, when)
-    return _ends(name, when)
+    when.append(f" · up {span((status.at_ns - status.since_ns) / 1e9)}{f' · {caption}' if caption else ''}", "dim")
+    for left in (name, bot):
+        if left.cell_len + when.cell_len + 2 <= width:
+            table = Table.grid(expand=True)
+            table.add_column()
+            table.add_column(justify="right")
+            table.add_row(left, when)
+            return table
+    return Group(name, when)
 
 
-def _breaker(status: Status, detail: int) -> RenderableType:
+def _breaker(status: Status, width: int, detail: int) -> RenderableType:
     now = status.breaker
     if now.state == "ACTIVE":
         text = Text.assemble(("● ACTIVE ", "bold green"), "orders pass")
         text.append(f" · {now.in_flight} in flight" if now.in_flight else "", "dim")
         text.append(f" · {now.refused} refused before" if now.refused else "", "dim")
-        text.append(f" · {now.not_confirmed}" if now.not_confirmed else "", "yellow")
-        return text
-    lines = [Text.assemble((f"{now.by} ", "bold"), f"at {moment(now.since_ns)} UTC")]
+        return text.append(f" · not confirmed: {now.not_confirmed}" if now.not_confirmed else "", "yellow")
     reason = now.reason if detail >= 3 else now.reason.split("; ")[0].split(". ")[0]
-    lines.append(Text(reason, "bold"))
-    lines.extend(Text(f"  {each}") for each in numbers(now.evidence))
-    confirmed = "✓ confirmed: on disk, no order of before is open-ended" if now.confirmed else None
-    lines.append(
-        Text(confirmed or f"✗ not confirmed yet: {now.not_confirmed or UNKNOWN}", "" if confirmed else "yellow")
-    )
-    refused = Text(f"{now.refused} orders refused since, cancels pass", "bold")
-    refused.append(f" · {len(now.unknown) + now.forgotten} orders unknown" if now.unknown else "", "yellow")
-    refused.append(f" · {len(now.further)} further halts" if now.further else "", "dim")
+    title, since = f" ■ HALTED by {now.by}", f"at {moment(now.since_ns)} UTC"
+    wide = len(title) + len(since) + 8 <= width
+    lines = [Text(reason, "bold")] if wide else [Text(since), Text(reason, "bold")]
+    if detail >= 2:
+        lines.extend(Text(f"  {each}") for each in numbers(now.evidence))
+    elif now.evidence:
+        # The series alone: the expression's value is in the reason.
+        series = [each for each in now.evidence if " " not in each.what.strip()] or now.evidence[:1]
+        lines.append(Text(" · ".join(f"{_VALUE.sub('', each.what)} = {each.value:.6g}" for each in series)))
+    if now.confirmed:
+        end = Text("✓ confirmed on disk, no order in flight · ")
+    else:
+        end = Text(f"✗ not confirmed yet: {now.not_confirmed or UNKNOWN} · ", "yellow")
+    end.append(f"{now.refused} orders refused, cancels pass", "bold not dim default")
+    end.append(f" · {len(now.unknown) + now.forgotten} orders unknown" if now.unknown else "", "yellow")
+    end.append(f" · {len(now.further)} further halts" if now.further else "", "dim")
     return Panel(
-        Group(*lines, refused), box=HEAVY, border_style="bold red", style="on #3a0000", padding=(0, 1),
-        title=Text(" ■ HALTED ", "bold white on red"), title_align="left",
+        Group(*lines, end), box=HEAVY, border_style="bold red", style="on #3a0000", padding=(0, 1),
+        title=Text(f"{title} {since} " if wide else f"{title} ", "bold white on red"), title_align="left",
     )  # fmt: skip
 
 
@@ -135,30 +148,31 @@ def _money(status: Status, detail: int) -> Iterable[RenderableType]:
         table.add_row("fees", Text(fees or UNKNOWN, "" if fees else "dim"))
     for total in books.unvalued:
         table.add_row("no price", Text(f"{amount(total.amount)} {total.currency}", "yellow"))
-    yield _heading("money")
+    yield from _heading("money")
     yield table
     for why in books.incomplete:
         yield Text(f"! incomplete: {why}", "yellow")
 
 
-def _positions(status: Status, detail: int) -> Iterable[RenderableType]:
-    if not status.portfolio.positions:
-        return
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    for justify in ("right", "left", "left"):
-        table.add_column(justify=justify)
-    yield _heading("positions")
-    for held in status.portfolio.positions[: 3 * detail + 1]:
-        table.add_row(held.symbol, Text(amount(held.amount), "bold"), _price(held), _signed(held.unrealized, ""))
-    yield table
+def _positions(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for number in range(4):
+        table.add_column(no_wrap=number != 2)
+    held, priced = status.portfolio.positions, width < _TWO_COLUMNS or width >= 92
+    for each in held[: 3 * detail + 1]:
+        table.add_row(
+            each.symbol, Text(amount(each.amount), "bold"), _price(each, priced), _signed(each.unrealized, "")
+        )
+    if held:
+        yield from _heading("positions") if detail else ()
+        yield table
+    if len(held) > 3 * detail + 1:
+        yield Text(f"and {len(held) - 3 * detail - 1} more", "dim")
 
 
-def _price(held: PositionReading) -> Text:
-    if held.price is None:
-        return Text(f"@ {UNKNOWN}", "dim")
-    text = Text(f"@ {money(held.price, None)}")
-    return text.append(" stale", "yellow") if held.price_is_stale else text
+def _price(held: PositionReading, shown: bool) -> Text:
+    text = Text(f"@ {money(held.price, None)}" if shown else "", "dim" if held.price is None else "", no_wrap=True)
+    return text.append(" stale" if held.price_is_stale else "", "yellow")
 
 
 def _calls(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
@@ -170,14 +184,14 @@ def _calls(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
         table.add_column(justify="right", no_wrap=True)
     table.add_row("", *(Text(head, "dim") for head in heads))
     several = len({each.exchange for each in status.operations}) > 1
-    shown: Sequence[Operation] = status.operations[: (4, 5, 8, 20)[detail]]
+    shown: Sequence[Operation] = status.operations[: (7, 7, 10, 20)[detail]]
     for each in shown:
         name = f"{each.exchange} {each.operation}" if several else each.operation
         errors = Text(str(each.errors), "red" if each.errors else "dim")
         times = [Text(duration(s), _speed(s)) for s in (each.p50_s, each.p95_s, each.p99_s)]
         cells = [Text(f"{each.calls}"), *times] if narrow else [Text(f"{each.calls}"), errors, *times]
         table.add_row(name, *cells)
-    yield _heading("calls")
+    yield from _heading("calls")
     if not shown:
         yield Text("none yet", "dim")
         return
@@ -187,17 +201,17 @@ def _calls(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
         yield Text(f"and {rest} more operations", "dim")
 
 
-def _orders(status: Status) -> Iterable[RenderableType]:
+def _orders(status: Status, detail: int) -> Iterable[RenderableType]:
     table = _pairs()
     table.add_row("orders", _counts(status.orders, {"refused": "bold red", "rejected": "red", "unknown": "yellow"}))
     table.add_row("fills", Text(str(status.portfolio.fills)))
     table.add_row("errors", _counts(status.errors, dict.fromkeys(status.errors, "red")))
-    yield _heading("orders")
+    yield from _heading("orders") if detail else ()
     yield table
 
 
 def _rules(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
-    yield _heading("rules")
+    yield from _heading("rules")
     if not status.rules:
         yield Text("none", "dim")
         return
@@ -243,8 +257,8 @@ def _own(status: Status, detail: int) -> Iterable[RenderableType]:
     text.append("" if status.service_alive else " · service thread dead", "bold red")
     if detail >= 1:
         text.append(f" · {own.endpoint}" if own.endpoint else " · no scrape endpoint", "dim")
-    yield _heading("tradewatch itself")
-    yield text
+    yield from _heading("tradewatch itself") if detail else ()
+    yield text if detail else Text("tradewatch itself: ").append_text(text)
 
 
 def _notes(status: Status) -> Iterable[RenderableType]:
@@ -252,22 +266,14 @@ def _notes(status: Status) -> Iterable[RenderableType]:
     return [Text(f"! {note}", "yellow") for note in found]
 
 
-def _heading(title: str) -> RenderableType:
-    return Heading(Text(title, "bold cyan"), align="left", style="dim cyan", characters="─")
+def _heading(title: str) -> Iterable[RenderableType]:
+    yield Heading(Text(title, "bold cyan"), align="left", style="dim cyan", characters="─")
 
 
 def _pairs() -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(style="dim", no_wrap=True, min_width=8)
     table.add_column()
-    return table
-
-
-def _ends(left: Text, right: Text) -> RenderableType:
-    table = Table.grid(expand=True)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row(left, right)
     return table
 
 
@@ -336,8 +342,7 @@ def news(before: Status | None, now: Status) -> list[str]:
     for rule in now.rules:
         was = states.get(rule.rule.name, "warming")
         if rule.state == "firing" != was:
-            said = dict(rule.alerts[0].annotations).get("summary") if rule.alerts else None
-            lines.append(f"rule {rule.rule.name} fires{f': {said}' if said else ''}")
+            lines.append(f"rule {rule.rule.name} fires{_summary(rule, now.bot)}")
         elif was == "firing" != rule.state:
             lines.append(f"rule {rule.rule.name} is {_STATES[rule.state][2]} again")
         elif rule.state in ("failed", "no_data") and was != rule.state:
@@ -347,6 +352,15 @@ def news(before: Status | None, now: Status) -> list[str]:
     notes = (*now.notes, *now.telemetry.notes)
     seen = (*before.notes, *before.telemetry.notes) if before is not None else ()
     return [*lines, *(f"note: {note}" for note in notes if note not in seen)]
+
+
+def _summary(rule: RuleStatus, bot: str) -> str:
+    if not rule.alerts:
+        return ""
+    said, labels = dict(rule.alerts[0].annotations).get("summary", ""), dict(rule.alerts[0].labels)
+    # The instance is a random id unless the bot sets one; for one bot its name says more.
+    named = said.replace(labels.get("instance") or bot, bot)
+    return f": {named}" if named else ""
 
 
 def numbers(evidence: Iterable[Evidence]) -> list[str]:

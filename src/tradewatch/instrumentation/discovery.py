@@ -79,10 +79,10 @@ def search(bot: Any, is_client: Callable[[type], bool]) -> Search:
                 break
             seen.add(id(value))
             looked_at += 1
-            if not _is_class(value) and is_client(type(value)):
-                found.append(Found(value, path))
-            elif depth < DEPTH:
-                with failures.kept("discovery"):
+            with failures.kept("discovery"):
+                if not _is_class(value) and is_client(type(value)):
+                    found.append(Found(value, path))
+                elif depth < DEPTH:
                     waiting.extend([(child, path + step, depth + 1) for child, step in _children(value, depth == 0)])
     return Search(tuple(found), looked_at, cut)
 

@@ -6,7 +6,7 @@
 from tradewatch.model.calls import Attempt, Call
 from tradewatch.model.clock import Clock
 from tradewatch.model.event import Event
-from tradewatch.model.halt import Gate, Halt, HaltState, Refusal
+from tradewatch.model.halt import Gate, Halt, HaltState, Outcome, Refusal
 from tradewatch.model.orders import (
     Balances,
     Fill,
@@ -42,6 +42,7 @@ __all__ = [
     "OrderReport",
     "OrderRequest",
     "OrderStatus",
+    "Outcome",
     "Position",
     "Readings",
     "Refusal",

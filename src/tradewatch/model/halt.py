@@ -10,6 +10,7 @@ from tradewatch.model.orders import OrderRequest
 from tradewatch.model.rules import Evidence
 
 HaltState = Literal["ACTIVE", "HALTED"]
+Outcome = Literal["answered", "refused", "unknown"]
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -30,9 +31,20 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Gate(Protocol):
-    """What stands between the bot and the venue. Reading `closed` is all that an open gate costs."""
+    """What stands between the bot and the venue.
+
+    An order enters before `closed` is read, so that a halt either sees the order or is seen by it.
+    """
 
     closed: bool
+
+    def enter(self, request: OrderRequest) -> int:
+        """An order begins; the token is for `leave`."""
+        ...
+
+    def leave(self, token: int, outcome: Outcome) -> None:
+        """The order's call ended: answered, refused (never sent), or unknown (sent, and no answer that tells)."""
+        ...
 
     def admit(self, request: OrderRequest) -> Refusal | None:
         """None lets the order pass; a refusal says why not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from tradewatch.portfolio.arithmetic import ZERO, add
 from tradewatch.portfolio.readings import PortfolioSnapshot, Total
 from tradewatch.semconv import Metric, Reading
 from tradewatch.semconv import attributes as a
@@ -27,7 +28,7 @@ def readings(now: PortfolioSnapshot) -> Iterator[Reading]:
     yield from _summed(m.FEES, now.fees)
     held: dict[str, Decimal] = {}
     for position in now.positions:
-        held[position.symbol] = held.get(position.symbol, Decimal(0)) + position.amount
+        held[position.symbol] = add(held.get(position.symbol, ZERO), position.amount)
     for symbol, amount in held.items():
         yield Reading(m.POSITIONS, float(amount), ((a.SYMBOL.name, symbol),))
     fills: dict[tuple[str, str], int] = {}
@@ -44,8 +45,8 @@ def _money(metric: Metric, amount: Decimal, currency: str) -> Reading:
 def _summed(metric: Metric, totals: Iterable[Total]) -> Iterator[Reading]:
     sums: dict[str, Decimal | None] = {}
     for total in totals:
-        before = sums.get(total.currency, Decimal(0))
-        sums[total.currency] = None if before is None or total.amount is None else before + total.amount
+        before = sums.get(total.currency, ZERO)
+        sums[total.currency] = None if before is None or total.amount is None else add(before, total.amount)
     for currency, amount in sums.items():
         if amount is not None:
             yield _money(metric, amount, currency)

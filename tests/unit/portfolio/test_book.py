@@ -17,7 +17,7 @@ def entry(at, n):
 
 
 @settings(max_examples=100, deadline=None)
-@example(33, ["take last", "read", "put last", "put"])
+@example(33, ["take last", "read", *["put last"] * 36, "take last"])
 @given(st.integers(28, 70), st.lists(st.sampled_from(["read", "take", "take last", "put", "put last"]), max_size=30))
 def test_reading_equals_booking_what_is_in_the_book_from_the_start(count, steps):
     book = Book("main", market_of("BTC/USDT"))

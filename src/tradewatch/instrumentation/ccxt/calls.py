@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from time import monotonic_ns, thread_time_ns
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
 from tradewatch.instrumentation.ccxt.numbers import label
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
-from tradewatch.model import OrderReport, OrderRequest, Refusal
+from tradewatch.model import Gate, OrderReport, OrderRequest, Refusal
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.telemetry.probe import CURRENT, LiveCall, Probe
 
-Outcome = Literal["answered", "refused", "unknown"]
 BINDING = "_tradewatch"
 _SECRETS = (
     "apiKey",
@@ -43,25 +42,8 @@ SENDS_ORDERS = frozenset(
     }
 )
 _ORDER_ENDPOINT = re.compile(r"(?i)order")
-_NO_ORDER = re.compile(r"(?i)cancel|test|query|list|status|history|info")
-
-
-class OrderGate(Protocol):
-    """The breaker's gate as an order passes it: it enters before `closed` is read, so that a halt waits for it."""
-
-    closed: bool
-
-    def enter(self, request: OrderRequest) -> Any:
-        """An order begins; the token is for `leave`."""
-        ...
-
-    def leave(self, token: Any, outcome: Outcome) -> None:
-        """The order's call ended; it is unknown where nobody knows what became of it."""
-        ...
-
-    def admit(self, request: OrderRequest) -> Refusal | None:
-        """None lets the order pass."""
-        ...
+# A cancel that replaces sends an order too.
+_NO_ORDER = re.compile(r"(?i)cancel(?!.?(replace|and|new))|test|query|status|history|info")
 
 
 class Binding:
@@ -73,7 +55,7 @@ class Binding:
 
     __slots__ = ("found", "gate", "probe", "rate_limit_used", "render", "seen")
 
-    def __init__(self, probe: Probe, gate: OrderGate, render: Callable[[Refusal], str], *, found: bool) -> None:
+    def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
         self.probe = probe
         self.gate = gate

@@ -1,0 +1,102 @@
+"""A collector: what an OTLP exporter sends arrives here over a real socket and is decoded by OpenTelemetry's own classes."""
+
+import http.server
+import threading
+
+import pytest
+
+
+class Collector:
+    """Answers /v1/traces and /v1/metrics; keeps the decoded requests."""
+
+    def __init__(self, status=200):
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        self.status = status
+        self.traces, self.metrics, self.raw = [], [], []
+        kinds = {
+            "/v1/traces": (ExportTraceServiceRequest, self.traces),
+            "/v1/metrics": (ExportMetricsServiceRequest, self.metrics),
+        }
+        collector = self
+
+        class Answers(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):  # noqa: N802
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                kind, kept = kinds[self.path]
+                collector.raw.append(body)
+                kept.append(kind.FromString(body))
+                self.send_response(collector.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def spans(self):
+        """All spans that arrived."""
+        return [
+            span
+            for request in list(self.traces)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def resources(self):
+        """The attributes of every resource that arrived, as plain dicts."""
+        found = [r.resource for request in list(self.traces) for r in request.resource_spans]
+        found += [r.resource for request in list(self.metrics) for r in request.resource_metrics]
+        return [{a.key: a.value.string_value for a in resource.attributes} for resource in found]
+
+    def last_metrics(self):
+        """Each metric as it arrived last."""
+        return {
+            metric.name: metric
+            for request in list(self.metrics)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def collect():
+    """Makes collectors, each answering with a status."""
+    made = []
+
+    def make(status=200):
+        made.append(Collector(status))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Has tradewatch's own providers export to a URL."""
+
+    def to(url):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+
+    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
+        monkeypatch.delenv(name, raising=False)
+    return to
