@@ -41,6 +41,13 @@ def main() -> int:
     except RehearsalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        print("ended at once, without a summary", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the lines has gone; nothing more can be said, and Python is not to try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

@@ -94,9 +94,9 @@ class MarketMaker:
         """Look at the market, put the quotes right where it has moved, and now and then read the account."""
         ticker = await self.exchange.fetch_ticker(self.symbol)
         mid = (ticker["bid"] + ticker["ask"]) / 2
-        if number % 8 == 7:
+        if number % 8 == 0:
             await self.read_trades()
-            if number % 24 == 23:
+            if number % 24 == 0:
                 await self.rebalance(await self.exchange.fetch_balance(), mid)
             return
         if abs(mid - self.quoted_at) < mid * self.spread / 4 and number % 4:

@@ -139,10 +139,12 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
                 await asyncio.wait(ending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 ended = {task for task in ending if task.done()}
                 watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                (failure,) = await asyncio.gather(watching, return_exceptions=True)
+                if isinstance(failure, Exception):
+                    raise failure
                 print("ending: the bot takes back its orders and reads its account once more ...")
                 running.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
+                with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                     await asyncio.wait_for(running, 10)
                 if ending[2] in ended:
                     raise RehearsalError(f"the paper exchange ended on its own. {_complaint(Path(folder))}")
@@ -155,7 +157,7 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
 
 
 def _end_on_signals(stop: asyncio.Event) -> None:
-    """The first SIGINT or SIGTERM ends in good order; one that comes a second later or more ends at once."""
+    """The first SIGINT, SIGTERM or SIGHUP ends in good order; one that comes a second later or more ends at once."""
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     first: list[float] = []
 
@@ -166,7 +168,7 @@ def _end_on_signals(stop: asyncio.Event) -> None:
         elif time.monotonic() - first[0] > 1 and this is not None:
             this.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, arrived)
 
 
@@ -226,10 +228,16 @@ async def _observe(watch: tradewatch.Watch, ready: dict[str, Any], heard: Heard)
     books = await asyncio.to_thread(_read, f"{ready['url']}/paper/books")
     requests = json.loads(await asyncio.to_thread(_read, f"{ready['url']}/paper/requests"))
     status, attempts = watch.status(), None
-    for _ in range(3):
+    logged = sum(each["received_sim_ns"] >= status.since_ns for each in requests)
+    for _ in range(20):
+        # The last records reach the scrape endpoint a moment after the last call.
         await asyncio.sleep(0.1)
         status = watch.status()
+        if status.telemetry.endpoint is None:
+            break
         attempts = _attempts(await asyncio.to_thread(_read, status.telemetry.endpoint))
+        if attempts == logged:
+            break
     return Observed(status, json.loads(books), requests, attempts, ready, heard.refused)
 
 

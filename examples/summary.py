@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.rule import Rule as Heading
 from rich.table import Table
 from rich.text import Text
@@ -42,7 +41,6 @@ def summary(run: Observed) -> RenderableType:
     """The whole of it."""
     halted = run.status.breaker.state == "HALTED"
     return Group(
-        Text(),
         _heading("what happened"),
         _happened(run),
         *(_halt(run) if halted else _no_halt(run)),
@@ -111,7 +109,7 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
 def _no_halt(run: Observed) -> Iterator[RenderableType]:
     loss = run.status.portfolio.daily_loss_ratio
     yield _heading("no halt")
-    lost = live.UNKNOWN if loss is None else f"{loss:.2%}"
+    lost = live.UNKNOWN if loss is None else f"{max(Decimal(0), loss):.2%}"
     yield Text(
         f"The run ended before the crash: the day's loss was {lost}, the limit {run.status.limits['daily_loss']:.0%}. "
         "BTC falls at about 01:31, 12 to 13 s after the start: make demo SECONDS=20",
@@ -166,7 +164,8 @@ def _sent(run: Observed) -> Iterator[RenderableType]:
     calls = sum(each.calls for each in status.operations)
     errors = {kind: n for kind, n in status.errors.items() if kind != "refused"}
     said = ", ".join(f"{n} {kind}" for kind, n in sorted(errors.items())) or "none"
-    yield Text(f"{calls} calls, {breaker.refused} of them orders refused before anything was sent. Errors: {said}.")
+    refused = f", {breaker.refused} of them orders refused before anything was sent" if breaker.refused else ""
+    yield Text(f"{calls} calls{refused}. Errors: {said}.")
     if breaker.state == "HALTED":
         late = [e for e in run.requests if e["operation"] == "order_place" and e["received_sim_ns"] > breaker.since_ns]
         if late:
@@ -175,7 +174,7 @@ def _sent(run: Observed) -> Iterator[RenderableType]:
             yield Text("✓ no order reached the exchange after the halt (from its own request log).", "green")
     cpu = status.overhead_cpu
     yield Text(
-        f"tradewatch itself: {live.UNKNOWN if cpu is None else f'{cpu:.0%}'} of a core, with rules evaluated "
+        f"tradewatch itself: {'not measured yet' if cpu is None else f'{cpu:.0%} of a core'}, with rules evaluated "
         f"{run.ready['speed']:g} times as often as in real time."
     )
 
@@ -192,7 +191,7 @@ def _next(run: Observed) -> Iterator[RenderableType]:
 
 
 def _heading(title: str) -> RenderableType:
-    return Padding(Heading(Text(title, "bold cyan"), align="left", style="dim cyan"), (1, 0, 0, 0))
+    return Group(Text(), Heading(Text(title, "bold cyan"), align="left", style="dim cyan"))
 
 
 def _two(price: str) -> str:

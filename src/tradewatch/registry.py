@@ -16,6 +16,7 @@ from opentelemetry.trace import TracerProvider
 from tradewatch.instrumentation.ccxt import Ccxt
 from tradewatch.model import Clock
 from tradewatch.runtime.failures import failures
+from tradewatch.telemetry.gauges import Gauges
 from tradewatch.watch import Watch
 
 _SIGTERM_S = 2.5
@@ -34,6 +35,7 @@ def _made(client: Any) -> None:
 
 
 _ccxt = Ccxt(_made)
+_gauges = Gauges()
 
 
 def instrument(
@@ -82,6 +84,7 @@ def instrument(
         watch = Watch(
             bot,
             _ccxt,
+            _gauges,
             name=name,
             state_dir=state_dir,
             account=account,

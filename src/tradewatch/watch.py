@@ -33,9 +33,9 @@ from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
-from tradewatch.telemetry import gauges
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
+from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import Providers, connect
@@ -78,6 +78,7 @@ class Watch:
         self,
         bot: Any,
         ccxt: Ccxt,
+        gauges: Gauges,
         *,
         name: str | None = None,
         state_dir: str | os.PathLike[str] | None = None,
@@ -96,6 +97,7 @@ class Watch:
         self.name = bot_name(bot, name)
         self.search: Search = search(bot, is_client)
         self._ccxt = ccxt
+        self._gauges = gauges
         self._account = account
         self._limits = values
         self._clock = clock or SystemClock()
@@ -124,8 +126,11 @@ class Watch:
         self._breaker = Breaker(opened, self._gate, self._clock)
         self._providers = providers
         tracer_from = self._providers.tracer_provider
-        meter = self._providers.meter_provider.get_meter(_SCOPE)
-        self._emitter = Emitter(tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None, meter)
+        meters = self._providers.meter_provider
+        # Several bots may share an application's provider, whose resource cannot tell them apart.
+        extra = {} if meters in providers.ours else {a.BOT.name: self.name}
+        tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
+        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -140,7 +145,7 @@ class Watch:
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        gauges.register(meter, lambda: self._safety.published)
+        self._gauges.add(meters, _SCOPE, self._published, extra)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
 
@@ -243,8 +248,12 @@ class Watch:
         """The clients that are still this bot's."""
         return [entry for entry in list(self._clients) if binding_of(entry[0]) is entry[2]]
 
+    def _published(self) -> Sequence[Reading]:
+        return self._safety.published
+
     def _close_outputs(self) -> None:
         self._providers.shutdown()
+        self._gauges.remove(self._providers.meter_provider, self._published)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:

@@ -58,7 +58,8 @@ class _View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = min(options.max_width, _WIDEST)
         inner = options.update(width=width, height=None)
-        room = options.height
+        # rich tells nested renderables no height; on the alternate screen it is the screen's.
+        room = options.height or (console.height if console.is_alt_screen else None)
         # As much detail as there is room for; what comes last is what a very small screen does not show.
         for detail in (3, 2, 1, 0):
             lines = console.render_lines(_page(self._status, self._caption, width, detail), inner, pad=False)
@@ -80,9 +81,7 @@ def _page(status: Status, caption: str, width: int, detail: int) -> RenderableTy
         columns.add_column(ratio=13)
         columns.add_row(Group(*books), Group(*calls))
         body = [columns, *rules, *own]
-    return Group(
-        _title(status, caption, width), _breaker(status, width, detail), *body, *_notes(status)
-    )
+    return Group(_title(status, caption, width), _breaker(status, width, detail), *body, *_notes(status))
 
 
 def _title(status: Status, caption: str, width: int) -> RenderableType:
@@ -112,11 +111,11 @@ def _breaker(status: Status, width: int, detail: int) -> RenderableType:
     title, since = f" ■ HALTED by {now.by}", f"at {moment(now.since_ns)} UTC"
     wide = len(title) + len(since) + 8 <= width
     lines = [Text(reason, "bold")] if wide else [Text(since), Text(reason, "bold")]
+    # The series alone where room is short: the expression's value is in the reason.
+    series = [each for each in now.evidence if " " not in each.what.strip()] or now.evidence[:1]
     if detail >= 2:
-        lines.extend(Text(f"  {each}") for each in numbers(now.evidence))
-    elif now.evidence:
-        # The series alone: the expression's value is in the reason.
-        series = [each for each in now.evidence if " " not in each.what.strip()] or now.evidence[:1]
+        lines.extend(Text(f"  {each}") for each in numbers(now.evidence if detail >= 3 else series))
+    elif series:
         lines.append(Text(" · ".join(f"{_VALUE.sub('', each.what)} = {each.value:.6g}" for each in series)))
     if now.confirmed:
         end = Text("✓ confirmed on disk, no order in flight · ")
@@ -171,8 +170,9 @@ def _positions(status: Status, width: int, detail: int) -> Iterable[RenderableTy
 
 
 def _price(held: PositionReading, shown: bool) -> Text:
-    text = Text(f"@ {money(held.price, None)}" if shown else "", "dim" if held.price is None else "", no_wrap=True)
-    return text.append(" stale" if held.price_is_stale else "", "yellow")
+    text = Text("stale " if held.price_is_stale else "", "yellow", no_wrap=True, overflow="ellipsis")
+    style = "dim" if held.price is None else "default"
+    return text.append(f"@ {money(held.price, None)}" if shown else "", style)
 
 
 def _calls(status: Status, width: int, detail: int) -> Iterable[RenderableType]:

@@ -51,7 +51,12 @@ ORDER_STATUS = _a(
 CURRENCY = _a(
     "trading.currency", "metric", "USDT", "The currency of an amount of money; nothing is summed across currencies."
 )
-BOT = _a("trading.bot", "resource", "grid-1", "The bot's name.")
+BOT = _a(
+    "trading.bot",
+    "metric and span",
+    "grid-1",
+    "The bot's name: on the resource, and on metrics and spans where an application's own providers are used.",
+)
 WINDOW = _a("trading.window", "metric", "day", "The period that a figure covers.")
 ORDER_ID = _a("trading.order.id", "span", "28457", "The venue's id of an order.")
 CLIENT_ID = _a("trading.order.client_id", "span", "x-4f2a", "The bot's id of an order.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.metrics import Histogram, Meter
@@ -24,10 +25,17 @@ _EVERY_S = 0.1
 
 
 class Emitter:
-    """Takes records from the safety thread and hands them to the providers, in stretches of 0.3 ms."""
+    """Takes records from the safety thread and hands them to the providers, in stretches of 0.3 ms.
 
-    def __init__(self, tracer: Tracer | None, meter: Meter) -> None:
+    Args:
+        tracer: None where nobody wants spans.
+        meter: of the histograms.
+        extra: attributes for every measurement.
+    """
+
+    def __init__(self, tracer: Tracer | None, meter: Meter, extra: Mapping[str, str]) -> None:
         self._tracer = tracer
+        self._extra = dict(extra)
         self._waiting: deque[Call] = deque()
         self._call = _histogram(meter, m.CALL_DURATION)
         self._request = _histogram(meter, m.REQUEST_DURATION)
@@ -65,7 +73,7 @@ class Emitter:
 
     def _measure(self, call: Call) -> None:
         cell = call.cell
-        common = {a.EXCHANGE.name: cell.exchange, a.OPERATION.name: cell.operation}
+        common = {**self._extra, a.EXCHANGE.name: cell.exchange, a.OPERATION.name: cell.operation}
         took_s = (call.end_mono_ns - call.start_mono_ns) / 1e9
         self._call.record(took_s, _with(common, a.ERROR_TYPE.name, call.error), call.parent)
         if call.throttle_ns:
@@ -76,7 +84,7 @@ class Emitter:
             seconds = (attempt.end_mono_ns - attempt.start_mono_ns) / 1e9
             self._request.record(seconds, _with(found, a.ERROR_TYPE.name, attempt.error), call.parent)
         for key in order_keys(call):
-            attributes = {name: value for name, value in key if value}
+            attributes = {**self._extra, **{name: value for name, value in key if value}}
             self._order.record(took_s, attributes, call.parent)
 
     def _trace(self, tracer: Tracer, call: Call, offset_ns: int) -> None:
@@ -85,7 +93,7 @@ class Emitter:
             f"{cell.operation} {cell.exchange}",
             call.parent,
             SpanKind.INTERNAL,
-            _call_attributes(call),
+            {**self._extra, **_call_attributes(call)},
             start_time=call.start_mono_ns + offset_ns,
         )
         if span.is_recording():

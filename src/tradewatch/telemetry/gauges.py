@@ -1,34 +1,62 @@
-"""The metrics that are not histograms, as observable instruments that read what the safety thread last published.
+"""The metrics that are not histograms, as observable instruments that read what the safety threads last published.
 
-A callback runs under the SDK's lock, once a reader: it only reads.
+A meter provider gets one set of instruments, whoever shares it: the SDK refuses a second one of the same name. Each
+watch adds its readings and takes them away when it stops. A callback runs under the SDK's lock: it only reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tradewatch.semconv import METRICS, Metric, Reading
 
+Published = Callable[[], Sequence[Reading]]
 
-def register(meter: Meter, published: Callable[[], Sequence[Reading]]) -> None:
-    """Make an instrument for every counter and gauge.
 
-    Args:
-        meter: whose readers will ask.
-        published: the current readings, cheap to call.
-    """
+class Gauges:
+    """The observable instruments of a process, by meter provider."""
+
+    def __init__(self) -> None:
+        self._sources: weakref.WeakKeyDictionary[MeterProvider, dict[Published, Mapping[str, str]]]
+        self._sources = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def add(self, provider: MeterProvider, scope: str, published: Published, extra: Mapping[str, str]) -> None:
+        """Report these readings through `provider`, each with the attributes `extra`."""
+        with self._lock:
+            sources = self._sources.get(provider)
+            if sources is None:
+                sources = self._sources[provider] = {}
+                _instruments(provider, scope, sources)
+            sources[published] = dict(extra)
+
+    def remove(self, provider: MeterProvider, published: Published) -> None:
+        """Report them no more."""
+        with self._lock:
+            self._sources.get(provider, {}).pop(published, None)
+
+
+def _instruments(provider: MeterProvider, scope: str, sources: Mapping[Published, Mapping[str, str]]) -> None:
+    meter = provider.get_meter(scope)
     for metric in METRICS:
         if metric.instrument != "histogram":
             make = meter.create_observable_counter if metric.instrument == "counter" else meter.create_observable_gauge
-            make(metric.name, [_observe(metric, published)], metric.unit, metric.meaning)
+            make(metric.name, [_observe(metric, sources)], metric.unit, metric.meaning)
 
 
 def _observe(
-    metric: Metric, published: Callable[[], Sequence[Reading]]
+    metric: Metric, sources: Mapping[Published, Mapping[str, str]]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def callback(options: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(r.value, dict(r.attributes)) for r in published() if r.metric is metric]
+        return [
+            Observation(reading.value, {**extra, **dict(reading.attributes)})
+            for published, extra in list(sources.items())
+            for reading in published()
+            if reading.metric is metric
+        ]
 
     return callback

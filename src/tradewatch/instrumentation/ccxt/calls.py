@@ -8,6 +8,7 @@ from time import monotonic_ns, thread_time_ns
 from typing import Any
 
 from tradewatch.instrumentation.ccxt import orders
+from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
 from tradewatch.instrumentation.ccxt.numbers import label
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
@@ -41,9 +42,6 @@ SENDS_ORDERS = frozenset(
         "edit_order_ws",
     }
 )
-_ORDER_ENDPOINT = re.compile(r"(?i)order")
-# A cancel that replaces sends an order too.
-_NO_ORDER = re.compile(r"(?i)cancel(?!.?(replace|and|new))|test|query|status|history|info")
 
 
 class Binding:
@@ -133,7 +131,8 @@ class _LogicalCall:
                 scrubber.learn(secrets_of(client))
                 live.error, live.message = error_type(error), describe(error)
             if live.requests:
-                status, now = failed_order_status(error, live.attempts), live.probe.clock.now_ns()
+                by_get = endpoints_of(type(client)).placing_by_get
+                status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
                 live.outcomes = tuple(
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
                     for r in live.requests
@@ -192,10 +191,7 @@ class UnifiedCall(_LogicalCall):
 
 
 class EndpointCall(_LogicalCall):
-    """`fetch2`, where a call below the unified methods begins: an implicit method, or a method captured early.
-
-    A POST or PUT whose path speaks of an order, and of nothing that only reads or cancels, is taken for one.
-    """
+    """`fetch2`, where a call below the unified methods begins: an implicit method, or a method captured early."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
         """The call that begins here; None where it serves a unified one."""
@@ -207,7 +203,7 @@ class EndpointCall(_LogicalCall):
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = argument(args, kwargs, 2, "method", "GET"), argument(args, kwargs, 3, "params")
             live = binding.probe.start(_endpoint_name(path, api, method), None)
-            if method in ("POST", "PUT") and _ORDER_ENDPOINT.search(path) and not _NO_ORDER.search(path):
+            if endpoints_of(type(client)).sends_orders(str(method), path):
                 probe = binding.probe
                 wanted = orders.endpoint_request(probe.venue, probe.account, live.cell.operation, params)
         if live is not None and wanted is not None:

@@ -47,14 +47,14 @@ def error_type(error: BaseException) -> str:
     return type(error).__name__[:80]
 
 
-def failed_order_status(error: BaseException, attempts: Sequence[Attempt]) -> OrderStatus:
+def failed_order_status(error: BaseException, attempts: Sequence[Attempt], by_get: bool) -> OrderStatus:
     """What became of an order whose call raised.
 
     An attempt that got no answer, or one in the 500s, may have left an order behind, whatever the last one said: ccxt's
-    own retries can turn a lost answer into 'Duplicate order'.
+    own retries can turn a lost answer into 'Duplicate order'. `by_get` is for venues that take orders by GET too.
     """
     refused_by_us = type(error).__name__ == "OrderRefused"
-    sent = [a for a in attempts if a.method != "GET"]
+    sent = [a for a in attempts if by_get or a.method != "GET"]
     earlier = sent if refused_by_us else sent[:-1]
     if any(a.status is None or a.status >= 500 for a in earlier):
         return "unknown"

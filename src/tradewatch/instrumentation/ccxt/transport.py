@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
+from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
 from tradewatch.model import Attempt
 from tradewatch.runtime.failures import failures
@@ -46,12 +47,12 @@ class HttpAttempt:
         if live is None:
             return None
         method = str(argument(args, kwargs, 1, "method", "GET"))
-        if live.requests and method != "GET":
+        if live.requests:
             binding = binding_of(client)
             # An edit is cancel and create in many classes: once its first request is out, the rest must follow.
             if binding is not None and not (live.sent and live.requests[0].operation.startswith("edit_")):
                 refuse_if_closed(live, binding)
-            live.sent = True
+            live.sent = live.sent or method != "GET" or endpoints_of(type(client)).placing_by_get
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
         sent.token = _SENT.set(sent)
         return sent

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tradewatch.instrumentation.ccxt.calls import BINDING, SENDS_ORDERS, Binding, EndpointCall, UnifiedCall, secrets_of
+from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
 from tradewatch.runtime.failures import failures
@@ -113,6 +114,7 @@ class Ccxt:
             name = _snake(camel)
             if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
                 self._wrap_unified(kind, name, camel)
+        endpoints_of(kind)  # read now rather than in the bot's first call
         self._classes.add(kind)
 
     def _wrap_unified(self, kind: type, name: str, camel: str) -> None:

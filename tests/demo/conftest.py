@@ -1,0 +1,122 @@
+"""Statuses of an invented bot, for looking at views of them."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal as D
+
+import pytest
+
+import tradewatch
+from tradewatch.breaker import Status as BreakerStatus
+from tradewatch.model import Alert, Equity, Evidence, Rule
+from tradewatch.portfolio import PortfolioSnapshot, readings
+from tradewatch.rules import RuleStatus
+from tradewatch.status import Client, Operation, Telemetry
+
+NOW_NS = int(datetime(2023, 3, 3, 1, 31, 42, tzinfo=UTC).timestamp()) * 10**9
+SINCE_NS = NOW_NS - 2_502 * 10**9
+
+
+def rule(name, state, *, action="notify", value=None, error=None, summary=""):
+    made = Rule(name, "up == 0", 0.0, (), (), action, "group", "default.yaml", 1)
+    labels, annotations = (("instance", "5f0c"),), (("summary", summary),)
+    alerts = (Alert(name, labels, annotations, "firing", value or 0.0, NOW_NS),) if state == "firing" else ()
+    return RuleStatus(made, state, alerts, value, NOW_NS, 0.0001, error)
+
+
+def breaker(**changes):
+    fields = {
+        "state": "ACTIVE", "by": "start", "reason": "a clean start", "evidence": (), "since_ns": SINCE_NS,
+        "confirmed": True, "not_confirmed": None, "further": (), "unknown": (), "in_flight": 0, "refused": 0,
+        "forgotten": 0, "trips": 0, "note": None,
+    }  # fmt: skip
+    return BreakerStatus(**fields | changes)
+
+
+def portfolio(**changes):
+    total = readings.Total
+    position = readings.PositionReading(
+        "main", "BTC/USDT", "USDT", D("1.013564"), D("23728.1"), D("1.013564"), D("23410.57"), D("-23.67"),
+        D("-1118.21"), "mark", D("22301.53"), False,
+    )  # fmt: skip
+    fields = {
+        "at_ns": NOW_NS, "currency": "USDT", "positions": (position,), "realized": (total("main", "USDT", D("-23.67")),),
+        "unrealized": (total("main", "USDT", D("-1118.21")),),
+        "fees": (total("main", "BTC", D("0.000076")), total("main", "USDT", D("1.4382967"))),
+        "equity": Equity(D("23286.92"), "USDT", (), NOW_NS), "unvalued": (),
+        "day_start": readings.DayStart(date(2023, 3, 3), D("24430.73"), "USDT"),
+        "peak": readings.Peak(D("24432"), "USDT", SINCE_NS), "daily_pnl": D("-513.05"), "daily_loss_ratio": D("0.021"),
+        "drawdown_ratio": D("0.0469"), "unvalued_fees": (), "corrections": (), "corrections_total": 0,
+        "refused_fills": 0, "refused_marks": 0, "incomplete": (), "fills": 28, "counts": (),
+    }  # fmt: skip
+    return PortfolioSnapshot(**fields | changes)
+
+
+RULES = (
+    rule("DailyLoss", "inactive", action="halt"), rule("Drawdown", "inactive", action="halt"),
+    rule("ExchangeErrorRate", "inactive"), rule("StaleEquity", "warming"),
+)  # fmt: skip
+EVIDENCE = (
+    Evidence("-trading_pnl_daily / (trading_portfolio_day_start > 0)", 0.0333, NOW_NS),
+    Evidence('trading_pnl_daily{trading_currency="USDT"}', -814.1060955, NOW_NS),
+    Evidence('trading_portfolio_day_start{trading_currency="USDT"}', 24430.73, NOW_NS),
+    Evidence('tradewatch_limit{limit="daily_loss"}', 0.03, NOW_NS),
+)
+REASON = (
+    "Down 3.33% today in USDT, of the equity at the start of the UTC day; that is beyond the limit daily_loss. The bot's "
+    "process refuses new orders; open orders and positions are as they were."
+)
+
+
+class Made:
+    """Makes statuses and their parts."""
+
+    portfolio, breaker, rule = staticmethod(portfolio), staticmethod(breaker), staticmethod(rule)
+    telemetry = Telemetry("http://127.0.0.1:9464/metrics", True, "tradewatch", 0, 0, 0, ())
+
+    @staticmethod
+    def status(**changes):
+        fields = {
+            "bot": "MarketMaker", "at_ns": NOW_NS, "since_ns": SINCE_NS,
+            "clients": (Client("bot.exchange", "ccxt.async_support.binance.binance", "binance"),),
+            "operations": (
+                Operation("binance", "fetch_ticker", 96, 0, 0.0231, 0.197, 0.239),
+                Operation("binance", "create_order", 51, 4, 0.0013, 1.65, 7.5),
+                Operation("binance", "fetch_balance", 1, 0, None, None, None),
+            ),
+            "orders": {"open": 31, "filled": 16}, "errors": {"OrderNotFound": 4}, "portfolio": portfolio(),
+            "limits": {"daily_loss": 0.03, "drawdown": 0.1}, "rules": RULES, "breaker": breaker(),
+            "overhead_cpu": 0.053, "telemetry": Made.telemetry, "failures": {}, "safety_alive": True,
+            "service_alive": True, "state_folder": "/state", "notes": (),
+        }  # fmt: skip
+        return tradewatch.Status(**fields | changes)
+
+    @staticmethod
+    def halted(**changes):
+        fired = rule("DailyLoss", "firing", action="halt", value=0.0333, summary="5f0c lost 3.33% today")
+        halt = breaker(
+            state="HALTED",
+            by="DailyLoss",
+            reason=REASON,
+            evidence=EVIDENCE,
+            since_ns=NOW_NS - 3 * 10**9,
+            refused=5,
+            trips=1,
+        )
+        loss = portfolio(daily_pnl=D("-1143.81"), daily_loss_ratio=D("0.0468"))
+        orders = {"open": 31, "filled": 16, "refused": 5}
+        parts = {"breaker": halt, "rules": (fired, *RULES[1:]), "portfolio": loss, "orders": orders}
+        return Made.status(**parts | changes)
+
+    @staticmethod
+    def unknown(**changes):
+        nothing = portfolio(
+            currency=None, positions=(), realized=(), unrealized=(), fees=(), day_start=None, peak=None, daily_pnl=None,
+            equity=Equity(None, None, ("no balances yet",), NOW_NS), daily_loss_ratio=None, drawdown_ratio=None, fills=0,
+        )  # fmt: skip
+        parts = {"portfolio": nothing, "operations": (), "orders": {}, "errors": {}, "overhead_cpu": None}
+        return Made.status(**parts | changes)
+
+
+@pytest.fixture
+def made():
+    return Made
