@@ -147,14 +147,15 @@ class MarketMaker:
             await self.exchange.create_order(self.symbol, "market", "sell" if excess > 0 else "buy", amount)
 
     async def close(self) -> None:
-        """Take back the quotes, read the account once more, and close the client."""
+        """Take back the quotes, read the account and the price once more, and close the client."""
         try:
             for order in await self.exchange.fetch_open_orders(self.symbol):
                 await self.cancel(order)
             await self.read_trades()
             balance = await self.exchange.fetch_balance()
             held = {currency: amount for currency, amount in balance["total"].items() if amount}
-            log.info("ended with %s", ", ".join(f"{amount} {currency}" for currency, amount in held.items()))
+            last = (await self.exchange.fetch_ticker(self.symbol))["last"]
+            log.info("ended with %s, at %s", ", ".join(f"{n} {currency}" for currency, n in held.items()), last)
         except ccxt.BaseError as error:
             log.warning("not ended as it should be, look at the account: %s", error)
         finally:

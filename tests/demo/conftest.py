@@ -1,7 +1,7 @@
 """Statuses of an invented bot, for looking at views of them."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal as D
+from decimal import Decimal as Dec
 
 import pytest
 
@@ -35,17 +35,19 @@ def breaker(**changes):
 def portfolio(**changes):
     total = readings.Total
     position = readings.PositionReading(
-        "main", "BTC/USDT", "USDT", D("1.013564"), D("23728.1"), D("1.013564"), D("23410.57"), D("-23.67"),
-        D("-1118.21"), "mark", D("22301.53"), False,
+        "main", "BTC/USDT", "USDT", Dec("1.013564"), Dec("23728.1"), Dec("1.013564"), Dec("23410.57"), Dec("-23.67"),
+        Dec("-1118.21"), "mark", Dec("22301.53"), False,
     )  # fmt: skip
     fields = {
-        "at_ns": NOW_NS, "currency": "USDT", "positions": (position,), "realized": (total("main", "USDT", D("-23.67")),),
-        "unrealized": (total("main", "USDT", D("-1118.21")),),
-        "fees": (total("main", "BTC", D("0.000076")), total("main", "USDT", D("1.4382967"))),
-        "equity": Equity(D("23286.92"), "USDT", (), NOW_NS), "unvalued": (),
-        "day_start": readings.DayStart(date(2023, 3, 3), D("24430.73"), "USDT"),
-        "peak": readings.Peak(D("24432"), "USDT", SINCE_NS), "daily_pnl": D("-513.05"), "daily_loss_ratio": D("0.021"),
-        "drawdown_ratio": D("0.0469"), "unvalued_fees": (), "corrections": (), "corrections_total": 0,
+        "at_ns": NOW_NS, "currency": "USDT", "positions": (position,),
+        "realized": (total("main", "USDT", Dec("-23.67")),),
+        "unrealized": (total("main", "USDT", Dec("-1118.21")),),
+        "fees": (total("main", "BTC", Dec("0.000076")), total("main", "USDT", Dec("1.4382967"))),
+        "equity": Equity(Dec("23286.92"), "USDT", (), NOW_NS), "unvalued": (),
+        "day_start": readings.DayStart(date(2023, 3, 3), Dec("24430.73"), "USDT"),
+        "peak": readings.Peak(Dec("24432"), "USDT", SINCE_NS), "daily_pnl": Dec("-513.05"),
+        "daily_loss_ratio": Dec("0.021"),
+        "drawdown_ratio": Dec("0.0469"), "unvalued_fees": (), "corrections": (), "corrections_total": 0,
         "refused_fills": 0, "refused_marks": 0, "incomplete": (), "fills": 28, "counts": (),
     }  # fmt: skip
     return PortfolioSnapshot(**fields | changes)
@@ -62,8 +64,8 @@ EVIDENCE = (
     Evidence('tradewatch_limit{limit="daily_loss"}', 0.03, NOW_NS),
 )
 REASON = (
-    "Down 3.33% today in USDT, of the equity at the start of the UTC day; that is beyond the limit daily_loss. The bot's "
-    "process refuses new orders; open orders and positions are as they were."
+    "Down 3.33% today in USDT, of the equity at the start of the UTC day; that is beyond the limit daily_loss. The "
+    "bot's process refuses new orders; open orders and positions are as they were."
 )
 
 
@@ -102,7 +104,7 @@ class Made:
             refused=5,
             trips=1,
         )
-        loss = portfolio(daily_pnl=D("-1143.81"), daily_loss_ratio=D("0.0468"))
+        loss = portfolio(daily_pnl=Dec("-1143.81"), daily_loss_ratio=Dec("0.0468"))
         orders = {"open": 31, "filled": 16, "refused": 5}
         parts = {"breaker": halt, "rules": (fired, *RULES[1:]), "portfolio": loss, "orders": orders}
         return Made.status(**parts | changes)
@@ -111,7 +113,8 @@ class Made:
     def unknown(**changes):
         nothing = portfolio(
             currency=None, positions=(), realized=(), unrealized=(), fees=(), day_start=None, peak=None, daily_pnl=None,
-            equity=Equity(None, None, ("no balances yet",), NOW_NS), daily_loss_ratio=None, drawdown_ratio=None, fills=0,
+            equity=Equity(None, None, ("no balances yet",), NOW_NS),
+            daily_loss_ratio=None, drawdown_ratio=None, fills=0,
         )  # fmt: skip
         parts = {"portfolio": nothing, "operations": (), "orders": {}, "errors": {}, "overhead_cpu": None}
         return Made.status(**parts | changes)

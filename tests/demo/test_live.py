@@ -1,7 +1,7 @@
 """The live view: exact pictures at several sizes, and what must be said whatever the size."""
 
 import io
-from decimal import Decimal as D
+from decimal import Decimal as Dec
 from pathlib import Path
 
 import msgspec
@@ -56,7 +56,8 @@ def test_view_fits_the_height(made, width, height):
 def test_halt_says_why_with_its_numbers_and_how_many_orders_it_refused(made, size):
     text = " ".join(shown(made.halted(), *size).split())
     for part in ("■ HALTED by DailyLoss at 2023-03-03 01:31:39 UTC", "Down 3.33% today", "-814.1", "24430.7", "= 0.03",
-                 "confirmed on disk", "5 orders refused", "▲ DailyLoss firing", "4.68% of 3%", "5.3% of a core"):  # fmt: skip
+                 "confirmed on disk",
+                 "5 orders refused", "▲ DailyLoss firing", "4.68% of 3%", "5.3% of a core"):  # fmt: skip
         assert part in text
 
 
@@ -66,7 +67,7 @@ def test_halt_that_is_not_confirmed_says_why_not(made):
 
 
 def test_stale_values_say_that_they_are(made):
-    books = made.portfolio(equity=Equity(D("23286.92"), "USDT", ("BTC: price older than 60 s",), 0))
+    books = made.portfolio(equity=Equity(Dec("23286.92"), "USDT", ("BTC: price older than 60 s",), 0))
     books = msgspec.structs.replace(
         books, positions=(msgspec.structs.replace(books.positions[0], price_is_stale=True),), incomplete=("a gap",)
     )
@@ -121,7 +122,7 @@ def test_operations_of_several_venues_carry_their_venue(made):
 
 
 def test_winning_uses_nothing_of_the_limit(made):
-    books = made.portfolio(daily_pnl=D("12.5"), daily_loss_ratio=D("-0.0005"))
+    books = made.portfolio(daily_pnl=Dec("12.5"), daily_loss_ratio=Dec("-0.0005"))
     text = shown(made.status(portfolio=books), 80)
     assert "+12.50 USDT" in text
     assert "░░░░░░░░░░ 0.00% of 3%" in text

@@ -44,8 +44,3 @@ class Call(msgspec.Struct, frozen=True):
     fills: tuple[Fill, ...] = ()
     marks: tuple[Mark, ...] = ()
     balances: Balances | None = None
-
-    @property
-    def concerns_safety(self) -> bool:
-        """Whether the ledger and the acting rules must see it at once."""
-        return bool(self.requests or self.fills or self.reports)

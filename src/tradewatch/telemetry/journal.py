@@ -29,12 +29,13 @@ class Journal:
 
     def append(self, call: Call) -> None:
         """Take a record; only one that the ledger or an acting rule waits for wakes the safety thread."""
-        if call.concerns_safety or call.error is not None:
+        wanted = call.requests or call.fills or call.reports
+        if wanted or call.error is not None:
             if len(self._orders) >= self._most_orders:
                 self.dropped["orders"] += 1
             else:
                 self._orders.append(call)
-            if call.concerns_safety:
+            if wanted:
                 self.wake.set()
         elif len(self._reads) >= self._most_reads:
             self.dropped["reads"] += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from time import monotonic_ns, thread_time_ns
-from typing import Any
 
 from opentelemetry.context import get_current
 
@@ -27,51 +26,30 @@ class LiveCall:
     `cpu_ns` is what its beginning took, None where this call is not among those measured.
     """
 
-    __slots__ = (
-        "attempts",
-        "balances",
-        "cancelled",
-        "cell",
-        "cpu_ns",
-        "ended",
-        "error",
-        "fills",
-        "gate_tokens",
-        "marks",
-        "message",
-        "outcomes",
-        "parent",
-        "probe",
-        "reports",
-        "requests",
-        "sent",
-        "start",
-        "symbol",
-        "throttle_ns",
-        "token",
-    )
+    # Defaults stand on the class: most calls set few of them.
+    throttle_ns = 0
+    cpu_ns: int | None = None
+    ended = False
+    error: str | None = None
+    message: str | None = None
+    cancelled = False
+    sent = False
+    requests: tuple[OrderRequest, ...] = ()
+    gate_tokens: tuple[int, ...] = ()
+    outcomes: tuple[OrderReport, ...] = ()
+    reports: tuple[OrderReport, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    balances: Balances | None = None
+    token: Token[LiveCall | None] | None
 
     def __init__(self, probe: Probe, cell: Cell, symbol: str | None) -> None:
         self.probe = probe
         self.cell = cell
         self.symbol = symbol
         self.attempts: list[Attempt] = []
-        self.throttle_ns = 0
-        self.cpu_ns: int | None = None
-        self.ended = False
-        self.error: str | None = None
-        self.message: str | None = None
-        self.cancelled = False
-        self.sent = False
-        self.requests: tuple[OrderRequest, ...] = ()
-        self.gate_tokens: tuple[Any, ...] = ()
-        self.outcomes: tuple[OrderReport, ...] = ()
-        self.reports: tuple[OrderReport, ...] = ()
-        self.fills: tuple[Fill, ...] = ()
-        self.marks: tuple[Mark, ...] = ()
-        self.balances: Balances | None = None
         self.parent = get_current()
-        self.token: Token[LiveCall | None] | None = None
+        self.token = CURRENT.set(self)
         self.start = monotonic_ns()
 
 
@@ -101,7 +79,6 @@ class Probe:
         if cell is None:
             cell = self._ok[operation] = self._cells.cell(self.venue, operation, None)
         live = LiveCall(self, cell, symbol)
-        live.token = CURRENT.set(live)
         if began_ns:
             live.cpu_ns = thread_time_ns() - began_ns
         return live

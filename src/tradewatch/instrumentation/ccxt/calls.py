@@ -44,6 +44,9 @@ SENDS_ORDERS = frozenset(
 )
 
 
+_KEPT = failures.kept("instrumentation")
+
+
 class Binding:
     """What a client carries once it is instrumented.
 
@@ -90,10 +93,14 @@ def running(client: Any) -> LiveCall | None:
 def refuse_if_closed(live: LiveCall, binding: Binding) -> None:
     """Raise where the closed gate refuses any order of this call."""
     if binding.gate.closed:
-        for request in live.requests:
-            refusal = binding.gate.admit(request)
-            if refusal is not None:
-                raise order_refused(binding.render(refusal))
+        refusal = None
+        with _KEPT:
+            refusal = next((r for r in map(binding.gate.admit, live.requests) if r is not None), None)
+        if refusal is not None:
+            message = "tradewatch refused this order: the bot is halted"
+            with _KEPT:
+                message = binding.render(refusal)
+            raise order_refused(message)
 
 
 def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: str, default: Any = None) -> Any:
@@ -104,28 +111,30 @@ def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: st
 class _LogicalCall:
     """What unified methods and endpoints have in common: they begin in two ways and end in one."""
 
+    def __init__(self) -> None:
+        self._observe: Callable[[LiveCall, Seen, Any], None] | None = None
+
     def _pass_gate(self, live: LiveCall, binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
-        live.requests = wanted
-        live.gate_tokens = tuple(binding.gate.enter(request) for request in wanted)
+        with _KEPT:
+            live.requests = wanted
+            live.gate_tokens = tuple([binding.gate.enter(request) for request in wanted])
         refuse_if_closed(live, binding)
 
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
         binding = binding_of(client)
         if binding is not None:
-            with failures.kept("instrumentation"):
+            with _KEPT:
                 if live.requests:
                     order_answer(live, binding.seen, result)
-                else:
-                    observer = OBSERVERS.get(live.cell.operation)
-                    if observer is not None:
-                        observer(live, binding.seen, result)
+                elif self._observe is not None:
+                    self._observe(live, binding.seen, result)
         self._end(live, binding, end_ns, began_ns)
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
         live.cancelled = is_cancellation(error)
-        with failures.kept("instrumentation"):
+        with _KEPT:
             if not live.cancelled:
                 # A key may have been set after the client was found.
                 scrubber.learn(secrets_of(client))
@@ -140,10 +149,10 @@ class _LogicalCall:
         self._end(live, binding_of(client), end_ns, began_ns)
 
     def _end(self, live: LiveCall, binding: Binding | None, end_ns: int, began_ns: int) -> None:
-        with failures.kept("instrumentation"):
+        with _KEPT:
             live.probe.end(live, end_ns, began_ns)
         if live.gate_tokens and binding is not None:
-            with failures.kept("instrumentation"):
+            with _KEPT:
                 said = {o.status for o in live.outcomes}
                 for token in live.gate_tokens:
                     binding.gate.leave(
@@ -155,6 +164,8 @@ class UnifiedCall(_LogicalCall):
     """A unified method such as `create_order`, by whichever of its two spellings it is called."""
 
     def __init__(self, operation: str, symbol_at: int | None) -> None:
+        super().__init__()
+        self._observe = OBSERVERS.get(operation)
         self._operation = operation
         self._symbol_at = symbol_at
         self._sends_orders = operation in SENDS_ORDERS
@@ -171,7 +182,7 @@ class UnifiedCall(_LogicalCall):
                 self._pass_gate(outer, binding, self._wanted(binding.probe, args, kwargs))
             return None
         live = None
-        with failures.kept("instrumentation"):
+        with _KEPT:
             symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
             live = binding.probe.start(self._operation, label(symbol))
         if live is not None and self._sends_orders:
@@ -184,7 +195,7 @@ class UnifiedCall(_LogicalCall):
 
     def _wanted(self, probe: Probe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[OrderRequest, ...]:
         wanted: tuple[OrderRequest, ...] = ()
-        with failures.kept("instrumentation"):
+        with _KEPT:
             wanted = orders.requests(probe.venue, probe.account, self._operation, args, kwargs)
         # An order that cannot be read is still an order: a closed gate must stop it.
         return wanted or (orders.endpoint_request(probe.venue, probe.account, self._operation, {}),)
@@ -199,7 +210,7 @@ class EndpointCall(_LogicalCall):
         if binding is None or running(client) is not None:
             return None
         live, wanted = None, None
-        with failures.kept("instrumentation"):
+        with _KEPT:
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = argument(args, kwargs, 2, "method", "GET"), argument(args, kwargs, 3, "params")
             live = binding.probe.start(_endpoint_name(path, api, method), None)

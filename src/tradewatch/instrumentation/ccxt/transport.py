@@ -17,6 +17,7 @@ from tradewatch.telemetry.probe import LiveCall
 
 # Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
 WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
+_KEPT = failures.kept("instrumentation")
 _USED_WEIGHT = "x-mbx-used-weight-1m"
 
 
@@ -66,7 +67,7 @@ class HttpAttempt:
         self._end(sent, None if is_cancellation(error) else error)
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
-        with failures.kept("instrumentation"):
+        with _KEPT:
             where = urlsplit(sent.url)
             sent.live.attempts.append(
                 Attempt(
@@ -108,7 +109,7 @@ class Answer:
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note the status and the weight used; the call itself is left alone."""
-        with failures.kept("instrumentation"):
+        with _KEPT:
             sent = _SENT.get()
             if sent is not None:
                 status = argument(args, kwargs, 0, "code")
