@@ -73,7 +73,7 @@ def instrument(
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of, or an impossible value.
+        ValueError: a limit that there is none of, or an impossible value, name or port.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
     """

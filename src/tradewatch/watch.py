@@ -42,6 +42,7 @@ from tradewatch.telemetry.providers import Providers, connect
 
 _SCOPE = "tradewatch"
 _STOP_S = 2.0
+_LAST_PORT = 65_535
 _OVERHEAD_EVERY_NS = 5_000_000_000
 
 
@@ -53,7 +54,10 @@ def bot_name(bot: Any, name: str | None) -> str:
     """
     found = name
     if found is None:
-        found = vars(bot)["__name__"] if type(bot) is ModuleType else type.__dict__["__qualname__"].__get__(type(bot))
+        # Read past whatever the bot's class makes of attributes.
+        qualname = type.__dict__["__qualname__"].__get__
+        kind = type(bot)
+        found = vars(bot)["__name__"] if kind is ModuleType else qualname(bot if issubclass(kind, type) else kind)
     plain = re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80]
     if not plain:
         raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
@@ -93,6 +97,8 @@ class Watch:
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
         values = limit_values(limits)
+        if not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}")
         groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
         self.name = bot_name(bot, name)
         self.search: Search = search(bot, is_client)
@@ -152,7 +158,8 @@ class Watch:
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
         for found in self.search.found:
-            self.adopt(found.client, found.path, found=True)
+            with failures.kept("instrumentation"):
+                self.adopt(found.client, found.path, found=True)
         self._safety_thread.start()
         self._service.start()
 

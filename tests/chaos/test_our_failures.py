@@ -36,7 +36,6 @@ ON_THE_WAY = [
     "instrumentation.ccxt.calls:is_cancellation",
     "instrumentation.ccxt.calls:secrets_of",
     "instrumentation.ccxt.calls:_endpoint_name",
-    "instrumentation.ccxt.calls:monotonic_ns",
     "instrumentation.ccxt.orders:requests",
     "instrumentation.ccxt.orders:endpoint_request",
     "instrumentation.ccxt.orders:_request",
@@ -51,7 +50,6 @@ ON_THE_WAY = [
     "instrumentation.ccxt.transport:Attempt",
     "instrumentation.ccxt.transport:error_type",
     "instrumentation.ccxt.transport:is_cancellation",
-    "instrumentation.ccxt.transport:monotonic_ns",
     "breaker.gate:OrderGate.enter",
     "breaker.gate:OrderGate.leave",
     "runtime.scrub:Scrubber.learn",
@@ -200,9 +198,13 @@ class HostileError(Exception):
 
 
 class EndlessError(Exception):
+    """Stands for one whose text takes for ever: it only notes that somebody asked."""
+
+    asked = False
+
     def __str__(self):
-        while True:
-            pass
+        EndlessError.asked = True
+        return "for ever"
 
     __repr__ = __str__
 
@@ -229,12 +231,15 @@ def test_an_exception_that_bites_reaches_the_bot_unchanged(
     client = blocking.client("http://127.0.0.1:9", Mine)
     watch = watch_over(make_bot(client), **application.settings)
     for call in (lambda: client.fetch_ticker(SYMBOL), lambda: client.create_order(SYMBOL, "market", "buy", 1)):
-        with pytest.raises(Exception) as caught:  # noqa: PT011
+        try:
             call()
-        assert caught.value is error
+        except BaseException as caught:
+            same = caught is error
+        assert same, "another exception came out"
     assert sum(o.errors for o in watch.status().operations) == 2
     tradewatch.shutdown()
     assert sorted(c["attributes"]["error.type"] for c in application.calls()) == [kind.__name__] * 2
+    assert not EndlessError.asked
 
 
 def test_the_safety_thread_survives_what_it_meets(

@@ -7,6 +7,7 @@ Breadth first over instance dictionaries, slots, class attributes and built-in c
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import types
 from collections import deque
@@ -21,6 +22,7 @@ from tradewatch.runtime.failures import failures
 # Read through `type` itself: a metaclass of the bot may define both.
 _mro = type.__dict__["__mro__"].__get__
 _namespace = type.__dict__["__dict__"].__get__
+_name = type.__dict__["__name__"].__get__
 
 DEPTH = 4
 ITEMS = 64
@@ -87,6 +89,11 @@ def search(bot: Any, is_client: Callable[[type], bool]) -> Search:
     return Search(tuple(found), looked_at, cut)
 
 
+def ancestry(kind: type) -> list[tuple[Any, Any]]:
+    """(module, name) of a class and those that it derives from; runs no code of theirs or of a metaclass."""
+    return [(_module_of(k), _name(k)) for k in _mro(kind)]
+
+
 def _is_class(value: Any) -> bool:
     """Whether `value` is a class; asked of its type, since `__class__` may be a property of the bot."""
     return issubclass(type(value), type)
@@ -97,7 +104,7 @@ def _children(value: Any, root: bool) -> Iterator[tuple[Any, str]]:
     if issubclass(kind, dict):
         # The dict's own methods, not those of a subclass; copied at once, since other threads may change it.
         for key, item in list(islice(dict.items(value), ITEMS)):
-            yield item, f"[{key!r}]" if type(key) in (str, int) else f"[<{type(key).__name__}>]"
+            yield item, f"[{key!r}]" if type(key) in (str, int) else f"[<{_name(type(key))}>]"
     elif issubclass(kind, (list, tuple)):
         raw = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
         for i, item in enumerate(list(islice(raw, ITEMS))):
@@ -105,6 +112,10 @@ def _children(value: Any, root: bool) -> Iterator[tuple[Any, str]]:
     elif kind in (set, frozenset, deque):
         for item in list(islice(value.copy(), ITEMS)):
             yield item, "{...}"
+    elif kind is types.MappingProxyType:
+        # Past the view to the mapping itself: asking the view would ask a mapping of the bot's.
+        for mapping in gc.get_referents(value):
+            yield from _children(mapping, root)
     elif kind is types.MethodType:
         yield value.__self__, ".__self__"
     elif kind is functools.partial:
@@ -119,17 +130,24 @@ def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
     instance = _instance_dict(value, kind)
     if instance is not None:
         yield from _named(instance)
-    for klass in _mro(kind):
-        if klass.__module__ == "builtins":
+    # A class is looked at as its instances would see it: a bot may keep all that it has on the class.
+    for klass in _mro(value if _is_class(value) else kind):
+        if _module_of(klass) == "builtins":
             continue
         for name, item in list(islice(_namespace(klass).items(), NODES)):
             if type(item) is types.MemberDescriptorType:
-                try:
-                    yield name, item.__get__(value, kind)
-                except AttributeError:
-                    continue  # a slot that is not set
+                if name != "__dict__" and not _is_class(value):
+                    try:
+                        yield name, item.__get__(value, kind)
+                    except AttributeError:
+                        continue  # a slot that is not set
             elif not name.startswith("__") and not callable(item) and type(item) is not property:
                 yield name, item
+
+
+def _module_of(kind: type) -> Any:
+    """The name of a class's module, read past a metaclass."""
+    return _namespace(kind).get("__module__", "builtins")
 
 
 def _named(mapping: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -142,19 +160,17 @@ def _instance_dict(value: Any, kind: type) -> dict[str, Any] | None:
     """The real instance dictionary, read past any `__dict__` that a class of the bot defines."""
     for klass in _mro(kind):
         descriptor = _namespace(klass).get("__dict__")
-        if type(descriptor) is types.GetSetDescriptorType:
+        if type(descriptor) in (types.GetSetDescriptorType, types.MemberDescriptorType):
             found = descriptor.__get__(value, kind)
             return found if type(found) is dict else None
-        if descriptor is not None and klass is not type:
+        if descriptor is not None:
             return None
-    if kind is types.ModuleType:
-        return dict(vars(value))
     return None
 
 
 def _beside(bot: Any) -> Iterator[tuple[str, Any]]:
     """What stands beside the bot's class in its module: a client is often made there."""
-    module = sys.modules.get(type(bot).__module__)
+    module = sys.modules.get(str(_module_of(type(bot))))
     if type(module) is types.ModuleType and module.__name__.split(".")[0] not in ("builtins", "ccxt"):
         for name, item in _named(vars(module)):
             if type(item) is not types.ModuleType and not _is_class(item):

@@ -6,11 +6,21 @@ import functools
 import inspect
 from typing import Any, Protocol
 
+from tradewatch.runtime.failures import failures
+
 _ORIGINAL = "__tradewatch_original__"
 
 
+class Refused(Exception):  # noqa: N818  it names what happened
+    """What `begin` raises to refuse a call; `error` is what the bot is to see."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 class WrapPoint(Protocol):
-    """What is done around one method. `begin` alone may raise, to refuse the call; the rest keeps its failures."""
+    """What is done around one method. Whatever it raises is kept from the bot, but for `Refused` from `begin`."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
         """State for the other two, or None to leave this call alone."""
@@ -32,7 +42,19 @@ def original_of(function: Any) -> Any | None:
 
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
-    begin, succeed, fail = point.begin, point.succeed, point.fail
+    point_begin, succeed, fail = point.begin, point.succeed, point.fail
+    kept = failures.kept("instrumentation")
+
+    def begin(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+        try:
+            return point_begin(self, args, kwargs)
+        except Refused as refused:
+            error = refused.error
+        except Exception as bug:
+            failures.note("instrumentation", bug)
+            return None
+        # Raised here, so that the bot's traceback and its exception's context show nothing of how it came about.
+        raise error
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         state = begin(self, args, kwargs)
@@ -41,9 +63,11 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
         try:
             result = original(self, *args, **kwargs)
         except BaseException as error:
-            fail(self, state, error)
+            with kept:
+                fail(self, state, error)
             raise
-        succeed(self, state, result)
+        with kept:
+            succeed(self, state, result)
         return result
 
     async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,9 +77,11 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
         try:
             result = await original(self, *args, **kwargs)
         except BaseException as error:
-            fail(self, state, error)
+            with kept:
+                fail(self, state, error)
             raise
-        succeed(self, state, result)
+        with kept:
+            succeed(self, state, result)
         return result
 
     wrapper = functools.wraps(original)(call_async if inspect.iscoroutinefunction(original) else call)

@@ -13,6 +13,9 @@ from tradewatch.runtime.scrub import scrubber
 
 _log = logging.getLogger("tradewatch")
 _LOG_EVERY_S = 60.0
+_READ = 20_000
+_args_of = BaseException.__dict__["args"].__get__
+_SHOWN = 500
 
 
 def describe(error: BaseException) -> str:
@@ -20,9 +23,10 @@ def describe(error: BaseException) -> str:
 
     Read from its arguments alone: an exception's own `__str__` may raise, block, or print the request that it wraps.
     """
-    said = ", ".join(str(a)[:500] for a in error.args if type(a) in (str, int, float))
+    said = ", ".join(str(a)[:_READ] for a in _args_of(error) if type(a) in (str, int, float))
     name = type(error).__name__
-    return f"{name}: {scrubber.text(said)}" if said else name
+    # Scrubbed before it is cut: half of a secret would not be known as one.
+    return f"{name}: {scrubber.text(said)[:_SHOWN]}" if said else name
 
 
 class Kept:
@@ -39,7 +43,8 @@ class Kept:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         """Swallow an Exception; what ends the thread or the call (KeyboardInterrupt, CancelledError) passes."""
-        if isinstance(error, Exception):
+        # By the type that was raised: `isinstance` would ask the exception for its `__class__`.
+        if error is not None and kind is not None and issubclass(kind, Exception):
             self._failures.note(self._where, error)
             return True
         return False
@@ -69,10 +74,12 @@ class Failures:
             if last is not None and now - last < _LOG_EVERY_S:
                 return
             self._logged[where] = now
+        try:
+            what = describe(error)
+        except Exception:  # the scrubber itself may be what failed: then nothing of the text may be shown
+            what = type(error).__name__
         _log.warning(
-            "%s failed: %s (the bot is not affected; repeats are counted, not logged, for a minute)",
-            where,
-            describe(error),
+            "%s failed: %s (the bot is not affected; repeats are counted, not logged, for a minute)", where, what
         )
 
     def warn(self, where: str, message: str) -> None:

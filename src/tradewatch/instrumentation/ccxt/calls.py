@@ -12,7 +12,8 @@ from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
 from tradewatch.instrumentation.ccxt.numbers import label
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
-from tradewatch.model import Gate, OrderReport, OrderRequest, Refusal
+from tradewatch.instrumentation.patch import Refused
+from tradewatch.model import Gate, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.telemetry.probe import CURRENT, LiveCall, Probe
@@ -91,16 +92,24 @@ def running(client: Any) -> LiveCall | None:
 
 
 def refuse_if_closed(live: LiveCall, binding: Binding) -> None:
-    """Raise where the closed gate refuses any order of this call."""
+    """Raise `Refused` where the closed gate refuses any order of this call."""
     if binding.gate.closed:
-        refusal = None
-        with _KEPT:
-            refusal = next((r for r in map(binding.gate.admit, live.requests) if r is not None), None)
+        refuse(binding, live.requests)
+
+
+def refuse(binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
+    """Raise `Refused` unless the closed gate admits every one of these orders.
+
+    The gate is closed for a reason: a bug of ours on this way refuses too.
+    """
+    message = "tradewatch refused this order: the bot is halted. Cancels still pass"
+    with _KEPT:
+        refusal = next((r for r in map(binding.gate.admit, wanted) if r is not None), None)
+        if refusal is None and wanted:
+            return
         if refusal is not None:
-            message = "tradewatch refused this order: the bot is halted"
-            with _KEPT:
-                message = binding.render(refusal)
-            raise order_refused(message)
+            message = binding.render(refusal)
+    raise Refused(order_refused(message))
 
 
 def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: str, default: Any = None) -> Any:
@@ -108,17 +117,36 @@ def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: st
     return args[at] if len(args) > at else kwargs.get(name, default)
 
 
+Wanted = Callable[[], tuple[OrderRequest, ...]]
+
+
 class _LogicalCall:
-    """What unified methods and endpoints have in common: they begin in two ways and end in one."""
+    """What unified methods and endpoints have in common: orders pass the gate, and a call ends in one way."""
 
-    def __init__(self) -> None:
-        self._observe: Callable[[LiveCall, Seen, Any], None] | None = None
+    _observe: Callable[[LiveCall, Seen, Any], None] | None = None
 
-    def _pass_gate(self, live: LiveCall, binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
+    def _send(self, client: Any, binding: Binding, operation: str, symbol: Any, wanted: Wanted) -> LiveCall | None:
+        """Begin a call that sends orders; raises `Refused` where the gate is closed, whatever else of ours fails."""
+        live: LiveCall | None = None
+        requests: tuple[OrderRequest, ...] = ()
         with _KEPT:
-            live.requests = wanted
-            live.gate_tokens = tuple([binding.gate.enter(request) for request in wanted])
-        refuse_if_closed(live, binding)
+            requests = wanted() or (_unread(binding.probe, operation),)
+        try:
+            with _KEPT:
+                live = binding.probe.start(operation, label(symbol))
+                self._enter(live, binding, requests)
+            if binding.gate.closed:
+                refuse(binding, requests)
+        except Refused as refused:
+            if live is not None:
+                with _KEPT:
+                    self.fail(client, live, refused.error)
+            raise
+        return live
+
+    def _enter(self, live: LiveCall, binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
+        live.requests = wanted
+        live.gate_tokens = tuple([binding.gate.enter(request) for request in wanted])
 
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
@@ -133,12 +161,14 @@ class _LogicalCall:
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
-        live.cancelled = is_cancellation(error)
         with _KEPT:
+            live.cancelled = is_cancellation(error)
             if not live.cancelled:
+                live.error = error_type(error)
                 # A key may have been set after the client was found.
                 scrubber.learn(secrets_of(client))
-                live.error, live.message = error_type(error), describe(error)
+                live.message = describe(error)
+        with _KEPT:
             if live.requests:
                 by_get = endpoints_of(type(client)).placing_by_get
                 status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
@@ -152,19 +182,16 @@ class _LogicalCall:
         with _KEPT:
             live.probe.end(live, end_ns, began_ns)
         if live.gate_tokens and binding is not None:
-            with _KEPT:
-                said = {o.status for o in live.outcomes}
-                for token in live.gate_tokens:
-                    binding.gate.leave(
-                        token, "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
-                    )
+            said = {o.status for o in live.outcomes}
+            outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
+            for token in live.gate_tokens:
+                binding.gate.leave(token, outcome)
 
 
 class UnifiedCall(_LogicalCall):
     """A unified method such as `create_order`, by whichever of its two spellings it is called."""
 
     def __init__(self, operation: str, symbol_at: int | None) -> None:
-        super().__init__()
         self._observe = OBSERVERS.get(operation)
         self._operation = operation
         self._symbol_at = symbol_at
@@ -175,30 +202,36 @@ class UnifiedCall(_LogicalCall):
         binding = binding_of(client)
         if binding is None:
             return None
-        outer = running(client)
-        if outer is not None:
-            if self._sends_orders and not outer.requests:
-                # An order inside another method, such as close_position: the outer call carries it.
-                self._pass_gate(outer, binding, self._wanted(binding.probe, args, kwargs))
+        if self._sends_orders:
+            return self._begin_order(client, binding, args, kwargs)
+        if running(client) is not None:
             return None
-        live = None
-        with _KEPT:
-            symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
-            live = binding.probe.start(self._operation, label(symbol))
-        if live is not None and self._sends_orders:
-            try:
-                self._pass_gate(live, binding, self._wanted(binding.probe, args, kwargs))
-            except BaseException as refused:
-                self.fail(client, live, refused)
-                raise
-        return live
+        symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
+        return binding.probe.start(self._operation, label(symbol))
 
-    def _wanted(self, probe: Probe, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[OrderRequest, ...]:
-        wanted: tuple[OrderRequest, ...] = ()
-        with _KEPT:
-            wanted = orders.requests(probe.venue, probe.account, self._operation, args, kwargs)
-        # An order that cannot be read is still an order: a closed gate must stop it.
-        return wanted or (orders.endpoint_request(probe.venue, probe.account, self._operation, {}),)
+    def _begin_order(
+        self, client: Any, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> LiveCall | None:
+        probe, operation = binding.probe, self._operation
+
+        def wanted() -> tuple[OrderRequest, ...]:
+            return orders.requests(probe.venue, probe.account, operation, args, kwargs)
+
+        outer = running(client)
+        if outer is None:
+            symbol = None
+            with _KEPT:
+                symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
+            return self._send(client, binding, operation, symbol, wanted)
+        if not outer.requests:
+            # An order inside another method, such as close_position: the outer call carries it.
+            requests: tuple[OrderRequest, ...] = ()
+            with _KEPT:
+                requests = wanted() or (_unread(probe, operation),)
+                self._enter(outer, binding, requests)
+            if binding.gate.closed:
+                refuse(binding, requests)
+        return None
 
 
 class EndpointCall(_LogicalCall):
@@ -209,21 +242,24 @@ class EndpointCall(_LogicalCall):
         binding = binding_of(client)
         if binding is None or running(client) is not None:
             return None
-        live, wanted = None, None
+        path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
+        method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
+        operation = path
         with _KEPT:
-            path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
-            method, params = argument(args, kwargs, 2, "method", "GET"), argument(args, kwargs, 3, "params")
-            live = binding.probe.start(_endpoint_name(path, api, method), None)
-            if endpoints_of(type(client)).sends_orders(str(method), path):
-                probe = binding.probe
-                wanted = orders.endpoint_request(probe.venue, probe.account, live.cell.operation, params)
-        if live is not None and wanted is not None:
-            try:
-                self._pass_gate(live, binding, (wanted,))
-            except BaseException as refused:
-                self.fail(client, live, refused)
-                raise
-        return live
+            operation = _endpoint_name(path, api, method)
+        probe = binding.probe
+        if not endpoints_of(type(client)).sends_orders(method, path):
+            return probe.start(operation, None)
+
+        def wanted() -> tuple[OrderRequest, ...]:
+            return (orders.endpoint_request(probe.venue, probe.account, operation, params),)
+
+        return self._send(client, binding, operation, None, wanted)
+
+
+def _unread(probe: Probe, operation: str) -> OrderRequest:
+    """An order whose arguments could not be read: still an order."""
+    return OrderRequest(OrderKey(probe.venue, probe.account, "", None, None), operation, None, None, None, None)
 
 
 def _endpoint_name(path: str, api: Any, method: Any) -> str:

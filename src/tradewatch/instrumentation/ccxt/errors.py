@@ -35,7 +35,7 @@ _EXPLICIT = frozenset({"DDoSProtection", "RateLimitExceeded", "InvalidNonce"})
 
 def is_cancellation(error: BaseException) -> bool:
     """Whether the bot itself ended the call: no error, but the call did end."""
-    return isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit))
+    return issubclass(type(error), (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit))
 
 
 def error_type(error: BaseException) -> str:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from tradewatch.runtime.scrub import scrubber
+
 _MS = 1_000_000
 _LONGEST = 120
+_READ = 20_000
 
 
 def exact(value: Any, raw: Any = None) -> Decimal | None:
@@ -34,7 +37,7 @@ def exact(value: Any, raw: Any = None) -> Decimal | None:
 
 
 def label(value: Any) -> str | None:
-    """A short text for a name or an id of the bot's; None where it is none. Runs no code of the bot."""
+    """A short text for a name or an id, without secrets; None where it is none. Runs no code of the bot."""
     if type(value) is str:
         text = value
     elif type(value) is bytes:
@@ -45,7 +48,9 @@ def label(value: Any) -> str | None:
         text = str.__str__(value)
     else:
         return None
-    return text[:_LONGEST] or None
+    # Scrubbed before it is cut: half of a secret would not be known as one.
+    text = text[:_READ]
+    return (scrubber.text(text) if "=" in text or ":" in text else scrubber.value(text))[:_LONGEST] or None
 
 
 def time_ns(milliseconds: Any) -> int | None:

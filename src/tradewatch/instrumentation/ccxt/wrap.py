@@ -17,6 +17,7 @@ from typing import Any
 from tradewatch.instrumentation.ccxt.calls import BINDING, SENDS_ORDERS, Binding, EndpointCall, UnifiedCall, secrets_of
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
+from tradewatch.instrumentation.discovery import ancestry
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
@@ -33,9 +34,8 @@ _TRANSPORT: dict[str, WrapPoint] = {
 
 def is_client(kind: type) -> bool:
     """Whether a class is one of ccxt's exchanges, sync, async or pro, or a subclass of one."""
-    return any(
-        k.__module__ == "ccxt.base.exchange" and k.__name__ in ("BaseExchange", "Exchange") for k in kind.__mro__
-    )
+    classes = ancestry(kind)
+    return any(("ccxt.base.exchange", name) in classes for name in ("BaseExchange", "Exchange"))
 
 
 class _Construction:
@@ -81,7 +81,8 @@ class Ccxt:
 
     def bind(self, client: Any, binding: Binding) -> None:
         """Wrap what the client's class gets its methods from, and give the client its binding."""
-        scrubber.learn(secrets_of(client))
+        with failures.kept("scrubbing"):
+            scrubber.learn(secrets_of(client))
         self.install()
         with self._lock:
             self._wrap_class(type(client), client)

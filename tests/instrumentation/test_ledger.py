@@ -1,0 +1,129 @@
+"""Orders, fills, fees, realised P&L and equity, from real clients' answers, equal the exchange's own books to 18 places."""
+
+import random
+from decimal import Decimal
+
+import pytest
+
+import tradewatch
+
+SYMBOL = "BTC/USDT"
+PLACES = Decimal("1e-18")
+
+
+def rows(seed):
+    """A market that wanders: 60 minutes of prices with two decimals."""
+    rng, price, found = random.Random(seed), 23_000.0, []
+    for _ in range(60):
+        opens, closes = price, price * (1 + rng.uniform(-0.004, 0.004))
+        high, low = max(opens, closes) * 1.001, min(opens, closes) * 0.999
+        found.append([f"{p:.2f}" for p in (opens, high, low, closes)])
+        price = float(found[-1][3])
+    return found
+
+
+def trade(api, client, clock, seed, steps=60):
+    """A seeded bot: market and limit orders, cancels, prices, its own trades now and then."""
+    rng = random.Random(seed)
+    for step in range(steps):
+        clock.pass_seconds(rng.uniform(5, 55))
+        ticker = api.do(client.fetch_ticker(SYMBOL))
+        side = rng.choice(["buy", "sell"])
+        amount = rng.randint(1, 30) / 10_000
+        what = rng.random()
+        if what < 0.45:
+            api.do(client.create_order(SYMBOL, "market", side, amount))
+        elif what < 0.85:
+            away = rng.uniform(-0.002, 0.002)
+            api.do(client.create_order(SYMBOL, "limit", side, amount, round(ticker["last"] * (1 + away), 2)))
+        else:
+            resting = api.do(client.fetch_open_orders(SYMBOL))
+            if resting:
+                api.do(client.cancel_order(rng.choice(resting)["id"], SYMBOL))
+        if step % 7 == 0:
+            api.do(client.fetch_my_trades(SYMBOL))
+        if step % 11 == 0:
+            api.do(client.fetch_balance())
+    api.do(client.fetch_my_trades(SYMBOL, None, 1000))
+    api.do(client.fetch_balance())
+    api.do(client.fetch_ticker(SYMBOL))
+
+
+def decimals(mapping):
+    return {key: Decimal(value) for key, value in mapping.items() if Decimal(value)}
+
+
+def agree(snapshot, books):
+    """Every figure that both sides have, side by side."""
+    account = books["accounts"]["main"]
+    [position] = snapshot.positions
+    theirs = account["positions"][SYMBOL]
+    return {
+        "trades": (snapshot.fills, len(account["trades"])),
+        "by side": (
+            {c.side: c.fills for c in snapshot.counts},
+            {s: n for s in ("buy", "sell") if (n := sum(t["side"].lower() == s for t in account["trades"]))},
+        ),
+        "fees": ({f.currency: f.amount.normalize() for f in snapshot.fees}, decimals(account["fees"])),
+        "amount": (position.amount, Decimal(theirs["amount"])),
+        "average": (position.average, Decimal(theirs["average_cost"])),
+        "realised": (position.realized, Decimal(theirs["realised"])),
+        "equity": (snapshot.equity.value, Decimal(account["equity_at_last_quote"]["value"])),
+        "currency": (snapshot.currency, books["currency"]),
+        "incomplete": (snapshot.incomplete, ()),
+        "stale": (snapshot.equity.stale, ()),
+    }
+
+
+@pytest.mark.parametrize("fees", ["asset received", "BNB"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_ledger_equals_the_books(api, venue, make_bot, watch_over, application, seed, fees, until):
+    from tradewatch.paper.fees import Fees, ThirdCurrency
+
+    charged = Fees(third=ThirdCurrency("BNB", "300")) if fees == "BNB" else None
+    balances = {"BTC": "0.5", "USDT": "20000", **({"BNB": "1"} if fees == "BNB" else {})}
+    place = venue(rows=rows(seed), balances=balances, fees=charged)
+    client = api.client(place)
+    watch = watch_over(make_bot(client), clock=place.clock, currency="USDT", **application.settings)
+    api.do(client.fetch_balance())
+    trade(api, client, place.clock, seed)
+    books = place.read("/paper/books")
+    trades = len(books["accounts"]["main"]["trades"])
+    assert trades > 20
+    until(lambda: watch.status().portfolio.fills == trades)
+    tradewatch.shutdown()
+    snapshot = watch.status().portfolio
+    sides = agree(snapshot, books)
+    if fees == "BNB":  # the market does not trade BNB, so neither side can value it
+        for one in ("equity", "incomplete", "stale"):
+            sides.pop(one)
+    assert {what: ours for what, (ours, _) in sides.items()} == {what: theirs for what, (_, theirs) in sides.items()}
+    counted = watch.status().orders
+    placed = [o for o in books["accounts"]["main"]["orders"]]
+    assert sum(counted.values()) == len(placed) == len(place.orders())
+
+
+def test_a_restart_goes_on_with_the_same_ledger(api, venue, make_bot, watch_over, application, until):
+    place = venue(rows=rows(3), balances={"BTC": "0.5", "USDT": "20000"})
+    client = api.client(place)
+    bot = make_bot(client)
+    for seed in (1, 2):
+        watch = watch_over(bot, clock=place.clock, currency="USDT", account="main", **application.settings)
+        api.do(client.fetch_balance())
+        trade(api, client, place.clock, seed, steps=20)
+        tradewatch.shutdown()
+    books = place.read("/paper/books")
+    sides = agree(watch.status().portfolio, books)
+    assert {what: ours for what, (ours, _) in sides.items()} == {what: theirs for what, (_, theirs) in sides.items()}
+
+
+def test_a_result_that_the_bot_changes_is_booked_as_it_came(api, venue, make_bot, watch_over, application):
+    place = venue()
+    client = api.client(place)
+    watch = watch_over(make_bot(client), clock=place.clock, **application.settings)
+    order = api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    order["trades"].clear()
+    order.clear()
+    tradewatch.shutdown()
+    assert watch.status().portfolio.fills == 1
+    assert watch.status().orders == {"filled": 1}
