@@ -99,7 +99,9 @@ def prometheus(function: Callable[..., Any], is_async: bool, cached: bool) -> An
     kept = duration.labels("binance", "fetch_status"), calls.labels("binance", "fetch_status")
 
     def count(began: float) -> None:
-        seconds, number = kept if cached else (duration.labels("binance", "fetch_status"), calls.labels("binance", "fetch_status"))
+        seconds, number = (
+            kept if cached else (duration.labels("binance", "fetch_status"), calls.labels("binance", "fetch_status"))
+        )
         seconds.observe(time.perf_counter() - began)
         number.inc()
 

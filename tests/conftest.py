@@ -270,13 +270,13 @@ class Application:
         return made
 
     def points(self):
-        """Every point of every metric: name → {attributes: point}."""
+        """Every point of every metric: name → {attributes but the bot's name: point}; each of ours names the bot."""
         data = self.reader.get_metrics_data()
         found = {}
         for resource in data.resource_metrics if data is not None else ():
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
-                    points = {tuple(sorted(p.attributes.items())): p for p in metric.data.data_points}
+                    points = {tuple(sorted(told(scope.scope.name, p.attributes))): p for p in metric.data.data_points}
                     found.setdefault(metric.name, {}).update(points)
         return found
 
@@ -285,11 +285,20 @@ class Application:
         self.meters.shutdown()
 
 
+def told(scope, attributes):
+    """The attributes without the bot's name, which everything of ours has on an application's providers."""
+    kept = dict(attributes)
+    if scope == "tradewatch":
+        assert kept.pop("trading.bot")
+    return kept.items()
+
+
 def plain(span):
     """A span as its name, attributes, error description (None: no error) and kind."""
     error = span.status.description if span.status.status_code.name == "ERROR" else None
     assert span.status.status_code.name in ("UNSET", "ERROR")
-    return {"name": span.name, "attributes": dict(span.attributes), "error": error}
+    attributes = told("tradewatch" if span.kind.name == "INTERNAL" else "attempt", span.attributes)
+    return {"name": span.name, "attributes": dict(attributes), "error": error}
 
 
 @pytest.fixture

@@ -89,7 +89,8 @@ class Safety:
             self._recalled = True
             with failures.kept("recall"):
                 self._memory.recall(self._portfolio)
-        changed = self._drain()
+        touched, self._journal.touched = self._journal.touched, False
+        changed = self._drain() or touched
         now_ns = self._clock.now_ns()
         if changed or now_ns >= self._tick_at_ns:
             self._publish()

@@ -129,7 +129,7 @@ class Watch:
     ) -> None:
         self._salt = self._recall_salt()
         self._gate = OrderGate(self._clock)
-        self._breaker = Breaker(opened, self._gate, self._clock)
+        self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
         tracer_from = self._providers.tracer_provider
         meters = self._providers.meter_provider

@@ -1,4 +1,4 @@
-"""Bots as nobody would write them: looking for their clients runs none of their code, ends soon and finds what is there."""
+"""Bots as nobody would write them: the search for clients runs none of their code, ends soon, and finds them."""
 
 import collections
 import functools
@@ -47,10 +47,29 @@ class Meta(type):
 
 def hostile(**own):
     """An object of which every special method and attribute access fails the test."""
-    names = (
-        "__getattribute__ __getattr__ __eq__ __ne__ __lt__ __hash__ __len__ __bool__ __iter__ __contains__ "
-        "__getitem__ __repr__ __str__ __format__ __dir__ __call__ __copy__ __deepcopy__ __reduce__ __index__ __enter__"
-    ).split()
+    names = [
+        "__getattribute__",
+        "__getattr__",
+        "__eq__",
+        "__ne__",
+        "__lt__",
+        "__hash__",
+        "__len__",
+        "__bool__",
+        "__iter__",
+        "__contains__",
+        "__getitem__",
+        "__repr__",
+        "__str__",
+        "__format__",
+        "__dir__",
+        "__call__",
+        "__copy__",
+        "__deepcopy__",
+        "__reduce__",
+        "__index__",
+        "__enter__",
+    ]
     body = dict.fromkeys(names, touch)
     made = type("Hostile", (), body)
     thing = object.__new__(made)
@@ -109,7 +128,7 @@ class LyingDict:
 
 
 class LyingDictValue:
-    __dict__ = {"exchange": 1}  # noqa: RUF012
+    __dict__ = {"exchange": 1}
 
 
 class OwnList(list):
@@ -265,7 +284,7 @@ STRANGE = {
     "text": lambda: "bot",
     "bytes": lambda: b"",
     "tuple": lambda: (),
-    "dict": lambda: {},
+    "dict": dict,
     "object": object,
     "infinite": Infinite,
     "lying": LyingClass,
@@ -346,5 +365,5 @@ def test_a_broken_rule_file_is_refused_with_line_and_column(client, make_bot, wa
 
 
 def test_a_rule_file_that_is_not_there_is_refused(client, make_bot, watch_over, tmp_path):
-    with pytest.raises((tradewatch.RuleFileError, OSError), match="none.yaml"):
+    with pytest.raises((tradewatch.RuleFileError, OSError), match=r"none\.yaml"):
         watch_over(make_bot(client), rules=[tmp_path / "none.yaml"])

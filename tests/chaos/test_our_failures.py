@@ -10,7 +10,7 @@ import tradewatch
 SYMBOL = "BTC/USDT"
 
 
-class Bug(Exception):
+class Bug(Exception):  # noqa: N818  it names what it stands for
     """A failure of tradewatch's own."""
 
 
@@ -136,11 +136,9 @@ def test_a_halt_holds_whatever_else_of_ours_fails(
     watch.halt("news")
     broken(where)
     before = len(place.log())
+    implicit = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"}
     with pytest.raises(ccxt.InvalidOrder):
-        if order == "unified":
-            client.create_order(SYMBOL, "market", "buy", 1)
-        else:
-            client.private_post_order({"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"})
+        client.create_order(SYMBOL, "market", "buy", 1) if order == "unified" else client.private_post_order(implicit)
     assert len(place.log()) == before
 
 
@@ -216,9 +214,7 @@ class MaskedError(Exception):
 
 
 @pytest.mark.parametrize("kind", [HostileError, EndlessError, MaskedError])
-def test_an_exception_that_bites_reaches_the_bot_unchanged(
-    blocking, make_bot, watch_over, application, kind, lenient
-):
+def test_an_exception_that_bites_reaches_the_bot_unchanged(blocking, make_bot, watch_over, application, kind, lenient):
     error = kind(EndlessError(), "said")
 
     class Mine(ccxt.binance):

@@ -109,7 +109,7 @@ def test_what_exceptions_and_answers_say_appears_nowhere(
         def fetch_balance(self, params={}):  # noqa: B006
             raise RuntimeError({"url": self.said[0]}, self.said[0])
 
-        def create_order(self, symbol, type, side, amount, price=None, params={}):  # noqa: A002, B006
+        def create_order(self, symbol, type, side, amount, price=None, params={}):  # noqa: B006
             echo = self.said[0]
             return {"id": echo, "clientOrderId": echo, "symbol": echo, "status": echo, "side": echo, "type": echo,
                     "info": {"echo": echo}, "trades": [{"id": echo, "order": echo, "symbol": echo, "side": "buy",
@@ -120,7 +120,11 @@ def test_what_exceptions_and_answers_say_appears_nowhere(
     watch = watch_over(make_bot(client), clock=place.clock, **application.settings)
     for text in planted():
         client.said = [text]
-        for call in (client.fetch_ticker, lambda s: client.fetch_balance(), lambda s: client.create_order(s, "a", "b", 1)):
+        for call in (
+            client.fetch_ticker,
+            lambda s: client.fetch_balance(),
+            lambda s: client.create_order(s, "a", "b", 1),
+        ):
             with contextlib.suppress(Exception):
                 call(SYMBOL)
     assert everything(watch) == {}
@@ -166,9 +170,7 @@ def test_the_real_requests_of_a_session_leave_no_key_or_signature(
     assert [s for s in {*signatures, KEY, "paper-secret"} if s in text] == []
 
 
-def test_an_account_is_named_by_a_hash_that_tells_nothing(
-    blocking, venue, make_bot, watch_over, application, tmp_path
-):
+def test_an_account_is_named_by_a_hash_that_tells_nothing(blocking, venue, make_bot, watch_over, application, tmp_path):
     place = venue()
     client = blocking.client(place)
     bot = make_bot(client)

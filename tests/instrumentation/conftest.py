@@ -1,4 +1,4 @@
-"""A collector: what an OTLP exporter sends arrives here over a real socket and is decoded by OpenTelemetry's own classes."""
+"""A collector: what an OTLP exporter sends arrives over a real socket and is decoded by OpenTelemetry's own classes."""
 
 import http.server
 import threading
@@ -24,7 +24,7 @@ class Collector:
         class Answers(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self):  # noqa: N802
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 kind, kept = kinds[self.path]
                 collector.raw.append(body)

@@ -1,4 +1,4 @@
-"""Every call of a client is one logical span with its attempts under it; spans, metrics and the exchange's log agree."""
+"""Each call of a client is one logical span with its attempts under it; spans, metrics and the venue's log agree."""
 
 import asyncio
 import threading
@@ -191,7 +191,7 @@ def test_a_subclass_that_calls_super_is_one_call(api, venue, application, make_b
     class Careful(api.ccxt.binance):
         checks = 0
 
-        def create_order(self, symbol, type, side, amount, price=None, params={}):  # noqa: A002, B006
+        def create_order(self, symbol, type, side, amount, price=None, params={}):  # noqa: B006
             Careful.checks += 1
             return super().create_order(symbol, type, side, amount, price, params)
 

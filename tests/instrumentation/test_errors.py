@@ -1,4 +1,4 @@
-"""What goes wrong at the venue or on the way becomes `error.type`; an order's outcome is known, or said to be unknown."""
+"""What goes wrong at the venue or on the way becomes `error.type`; an order's outcome is known or said not to be."""
 
 import asyncio
 import contextlib
@@ -167,9 +167,7 @@ def test_an_order_that_was_answered_in_the_second_attempt_is_known(api, failing,
 
 
 @pytest.mark.parametrize("way", ["cancel", "wait_for"])
-def test_a_cancelled_call_is_no_error_and_its_span_ends(
-    awaiting, venue, application, make_bot, watch_over, until, way
-):
+def test_a_cancelled_call_is_no_error_and_its_span_ends(awaiting, venue, application, make_bot, watch_over, until, way):
     place = venue(({"operation": "order_place"}, {"kind": "timeout", "at": "answer", "hold_s": 5.0}))
     client = awaiting.client(place)
     awaiting.do(client.load_markets())
@@ -181,7 +179,7 @@ def test_a_cancelled_call_is_no_error_and_its_span_ends(
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(task, 0.2)
             return
-        while not place.orders():
+        while not place.orders():  # noqa: ASYNC110  the exchange's log is no event
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""With tradewatch's own providers: what a collector is sent by OTLP, what a scrape shows, and the exchange's own log."""
+"""With tradewatch's own providers: what a collector is sent by OTLP, what a scrape shows, and the exchange's log."""
 
 import contextlib
 import logging
@@ -152,10 +152,12 @@ def test_metrics_of_a_bot_that_is_let_go_are_told_no_more(
     with caplog.at_level(logging.WARNING):
         watch = watch_over(bot, clock=place.clock, **application.settings)
         watch.resume("false alarm")
-        state = (("state", "ACTIVE"),)
-        until(lambda: application.points().get("tradewatch.breaker.state", {}).get(state))
-    states = {dict(k)["state"]: p.value for k, p in application.points()["tradewatch.breaker.state"].items()}
-    assert states == {"ACTIVE": 1, "HALTED": 0}
+
+        def states():
+            points = application.points().get("tradewatch.breaker.state", {})
+            return {dict(key)["state"]: point.value for key, point in points.items()}
+
+        until(lambda: states() == {"ACTIVE": 1, "HALTED": 0})
     assert caplog.records == []
 
 
@@ -186,9 +188,7 @@ def test_two_bots_on_one_provider_are_told_apart_or_together(
 
 
 @pytest.mark.parametrize("port_of", ["taken", "free"])
-def test_a_taken_port_is_said_and_all_else_works(
-    blocking, venue, make_bot, watch_over, caplog, scrape, port_of
-):
+def test_a_taken_port_is_said_and_all_else_works(blocking, venue, make_bot, watch_over, caplog, scrape, port_of):
     place = venue()
     client = blocking.client(place)
     with socket.socket() as taken:

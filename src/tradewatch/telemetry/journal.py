@@ -26,6 +26,7 @@ class Journal:
         self._most_orders = orders
         self.dropped = {"reads": 0, "orders": 0}
         self.wake = threading.Event()
+        self.touched = False
 
     def append(self, call: Call) -> None:
         """Take a record; only one that the ledger or an acting rule waits for wakes the safety thread."""
@@ -41,6 +42,11 @@ class Journal:
             self.dropped["reads"] += 1
         else:
             self._reads.append(call)
+
+    def touch(self) -> None:
+        """Wake the safety thread for a change that no call tells of."""
+        self.touched = True
+        self.wake.set()
 
     def drain(self) -> Iterator[Call]:
         """Every record there is, orders first; what arrives meanwhile is for the next drain."""

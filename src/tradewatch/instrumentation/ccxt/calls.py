@@ -242,13 +242,19 @@ class EndpointCall(_LogicalCall):
         binding = binding_of(client)
         if binding is None or running(client) is not None:
             return None
-        path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
-        method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
-        operation = path
-        with _KEPT:
-            operation = _endpoint_name(path, api, method)
         probe = binding.probe
-        if not endpoints_of(type(client)).sends_orders(method, path):
+        try:
+            path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
+            method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
+            operation = _endpoint_name(path, api, method)
+            sends_orders = endpoints_of(type(client)).sends_orders(method, path)
+        except Exception as bug:
+            failures.note("instrumentation", bug)
+            # What cannot be told from an order must not pass a closed gate.
+            if binding.gate.closed:
+                refuse(binding, (_unread(probe, "endpoint"),))
+            return None
+        if not sends_orders:
             return probe.start(operation, None)
 
         def wanted() -> tuple[OrderRequest, ...]:

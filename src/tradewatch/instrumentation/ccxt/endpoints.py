@@ -61,9 +61,12 @@ def _read(kind: type) -> Endpoints:
                 functions.append((name, original_of(value) or value))
     placing: set[tuple[str, str]] = set()
     others: set[tuple[str, str]] = set()
+    read: set[tuple[str, str]] = set()
     for name, function in functions:
         used = {named[n] for n in function.__code__.co_names if n in named}
         (placing if _PLACES.fullmatch(name) else others).update(used)
+        if name.startswith(("fetch_", "load_")):
+            read |= used
     # Some create_order read first, such as the order that an edit is about.
-    placing -= {e for e in placing & others if e[0] == "GET"}
+    placing -= {endpoint for endpoint in placing & read if endpoint[0] == "GET"}
     return Endpoints(frozenset(placing), frozenset(others), any(method == "GET" for method, _ in placing))
