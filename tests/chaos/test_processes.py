@@ -1,0 +1,270 @@
+"""What ends and starts around a bot: kill -9, SIGTERM, an exit in the middle of a call, an import without effects."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import tradewatch
+
+SYMBOL = "BTC/USDT"
+_HEAD = """
+import json, os, re, sys, threading, time
+import ccxt, tradewatch
+url, state = sys.argv[1], sys.argv[2]
+
+def redirected(value):
+    if isinstance(value, dict):
+        return {key: redirected(item) for key, item in value.items()}
+    return re.sub(r"^https?://[^/]+", url, value)
+
+class Bot:
+    def __init__(self):
+        options = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
+        self.exchange = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret", "options": options})
+        self.exchange.has["fetchCurrencies"] = False
+        self.exchange.urls["api"] = redirected(self.exchange.urls["api"])
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+bot = Bot()
+"""
+_WATCHED = "watch = tradewatch.instrument(bot, state_dir=state, port=0)\n"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts a bot as a process of its own; `say(...)` in it is a line of JSON here."""
+    started = []
+
+    def start(body, url="http://127.0.0.1:9", watched=True):
+        script = tmp_path / f"bot{len(started)}.py"
+        script.write_text(_HEAD + (_WATCHED if watched else "") + textwrap.dedent(body))
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error::ResourceWarning", str(script), url, str(tmp_path / "state")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def heard(process):
+    return json.loads(process.stdout.readline() or '{"died": true}')
+
+
+HALT = """
+bot.exchange.create_order("BTC/USDT", "market", "buy", 1)
+watch.halt("lost too much", by="DailyLoss")
+while not watch.status().breaker.confirmed:
+    time.sleep(0.005)
+say(confirmed=True)
+time.sleep(60)
+"""
+TRY = """
+breaker = watch.status().breaker
+try:
+    bot.exchange.create_order("BTC/USDT", "market", "buy", 1)
+    refused = None
+except ccxt.InvalidOrder as error:
+    refused = str(error)
+say(state=breaker.state, by=breaker.by, reason=breaker.reason, refused=refused)
+"""
+
+
+def test_a_bot_that_was_killed_after_a_halt_is_still_halted(venue, run):
+    place = venue()
+    first = run(HALT, place.url)
+    assert heard(first) == {"confirmed": True}
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = len(place.orders())
+    said = heard(run(TRY, place.url))
+    assert {k: said[k] for k in ("state", "by", "reason")} == {
+        "state": "HALTED",
+        "by": "DailyLoss",
+        "reason": "lost too much",
+    }
+    assert "halted since" in said["refused"]
+    assert len(place.orders()) == before == 1
+
+
+def test_a_bot_that_was_killed_while_active_is_active_and_says_so(venue, run):
+    place = venue()
+    first = run("bot.exchange.fetch_ticker('BTC/USDT'); say(ready=True); time.sleep(60)", place.url)
+    assert heard(first) == {"ready": True}
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    second = run("b = watch.status().breaker; say(state=b.state, note=b.note)", place.url)
+    said = heard(second)
+    assert said["state"] == "ACTIVE"
+    assert "unclean" in said["note"] or "did not end" in said["note"] or "without" in said["note"]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_sigterm_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, watched):
+    process = run("say(ready=True); bot.exchange.fetch_ticker('BTC/USDT'); say(answered=True)", hanging, watched)
+    assert heard(process) == {"ready": True}
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+    assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_an_exit_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, watched):
+    body = """
+    threading.Thread(target=lambda: bot.exchange.fetch_ticker("BTC/USDT"), daemon=True).start()
+    time.sleep(0.3)
+    say(ready=True)
+    sys.exit(3)
+    """
+    process = run(body, hanging, watched)
+    assert heard(process) == {"ready": True}
+    assert process.wait(20) == 3
+    assert process.stderr.read() == ""
+
+
+def test_sigterm_is_a_clean_end(venue, run):
+    place = venue()
+    first = run("bot.exchange.fetch_ticker('BTC/USDT'); say(ready=True); time.sleep(60)", place.url)
+    heard(first)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(20) == -signal.SIGTERM
+    assert heard(run("say(note=watch.status().breaker.note)", place.url)) == {"note": None}
+
+
+def test_a_handler_of_the_bot_is_left_alone(run):
+    body = """
+    import signal
+    signal.signal(signal.SIGTERM, lambda *a: (say(handled=True), sys.exit(5)))
+    tradewatch.uninstrument(bot)
+    watch = tradewatch.instrument(bot, state_dir=state, port=0)
+    say(ready=True)
+    time.sleep(60)
+    """
+    process = run(body, watched=False)
+    assert heard(process) == {"ready": True}
+    process.send_signal(signal.SIGTERM)
+    assert heard(process) == {"handled": True}
+    assert process.wait(20) == 5
+
+
+def test_a_second_bot_of_one_name_is_told_whose_it_is(run, tmp_path):
+    first = run("say(ready=True); time.sleep(60)")
+    heard(first)
+    body = """
+    try:
+        tradewatch.instrument(bot, state_dir=state, port=0)
+    except tradewatch.StoreInUse as error:
+        say(error=str(error))
+    """
+    said = heard(run(body, watched=False))["error"]
+    assert f"process {first.pid} has it open" in said
+    assert "name" in said
+
+
+def test_importing_prints_nothing_starts_no_thread_and_opens_no_socket():
+    code = """
+    import socket, threading
+    opened = []
+    class Watched(socket.socket):
+        def __init__(self, *a, **k):
+            opened.append(a)
+            super().__init__(*a, **k)
+    socket.socket = Watched
+    import tradewatch
+    assert threading.active_count() == 1 and opened == [], (threading.enumerate(), opened)
+    """
+    done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def hanging():
+    """An address that takes connections and never answers."""
+    import socket
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(8)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_store_that_is_garbage_starts_halted_and_keeps_the_garbage(
+    blocking, venue, make_bot, watch_over, tmp_path, lenient
+):
+    place = venue()
+    folder = tmp_path / "state"
+    client = blocking.client(place)
+    bot = make_bot(client)
+    watch_over(bot, clock=place.clock)
+    tradewatch.shutdown()
+    (folder / "events.db").write_bytes(b"no database" * 500)
+    watch = watch_over(bot, clock=place.clock)
+    breaker = watch.status().breaker
+    assert breaker.state == "HALTED"
+    with pytest.raises(blocking.ccxt.InvalidOrder):
+        client.create_order(SYMBOL, "market", "buy", 1)
+    assert client.fetch_ticker(SYMBOL)["symbol"] == SYMBOL
+    assert any(path.name.startswith("events.damaged") for path in folder.iterdir())
+    watch.resume("looked at it")
+    assert client.create_order(SYMBOL, "market", "buy", 1)["status"] == "closed"
+
+
+def test_a_folder_that_cannot_be_had_leaves_the_bot_trading_and_is_said(
+    blocking, venue, make_bot, watch_over, tmp_path, lenient
+):
+    place = venue()
+    (tmp_path / "file").write_text("in the way")
+    client = blocking.client(place)
+    watch = watch_over(make_bot(client), clock=place.clock, state_dir=tmp_path / "file" / "state")
+    status = watch.status()
+    assert (status.breaker.state, status.state_folder) == ("ACTIVE", None)
+    assert any("does not survive a restart" in note for note in status.notes)
+    assert client.create_order(SYMBOL, "market", "buy", 1)["status"] == "closed"
+    watch.halt("news")
+    with pytest.raises(blocking.ccxt.InvalidOrder):
+        client.create_order(SYMBOL, "market", "buy", 1)
+    assert not watch.status().breaker.confirmed
+
+
+def test_files_are_for_the_owner_alone(blocking, venue, make_bot, watch_over, tmp_path):
+    was = os.umask(0)
+    try:
+        watch_over(make_bot(blocking.client(venue()))).halt("news")
+        folder = tmp_path / "state"
+        modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        assert (folder.stat().st_mode & 0o777, modes) == (0o700, {0o600})
+    finally:
+        os.umask(was)
+
+
+def test_a_copied_client_passes_the_same_gate_and_a_pickled_one_is_not_watched(blocking, venue, make_bot, watch_over):
+    import copy
+    import pickle
+
+    from tradewatch.instrumentation.ccxt import binding_of
+
+    # A class of its own: copying writes a name into it.
+    client = blocking.client(venue(), type("Mine", (blocking.ccxt.binance,), {}))
+    watch = watch_over(make_bot(client))
+    binding = binding_of(client)
+    assert copy.deepcopy(binding) is binding
+    assert pickle.loads(pickle.dumps(binding)) is None
+    copied = copy.copy(client)
+    watch.halt("news")
+    with pytest.raises(blocking.ccxt.InvalidOrder):
+        copied.create_order(SYMBOL, "market", "buy", 1)

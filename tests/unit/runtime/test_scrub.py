@@ -1,0 +1,46 @@
+"""The scrubber: known secrets go wherever they stand, and so does what has the shape of one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewatch.runtime.scrub import Scrubber
+
+TEXT = st.text(max_size=60)
+SECRET = st.text(alphabet="abcdefghijklmnopqrstuvwxyzABCDEF0123456789", min_size=8, max_size=64)
+
+
+@given(TEXT, SECRET, TEXT)
+def test_a_known_secret_never_survives(before, secret, after):
+    scrubber = Scrubber()
+    scrubber.learn([secret])
+    assert secret not in scrubber.text(before + secret + after)
+    assert secret not in scrubber.value(before + secret + after)
+
+
+def test_a_secret_that_holds_another_goes_as_a_whole():
+    scrubber = Scrubber()
+    scrubber.learn(["abcdef", "abcdefghij"])
+    assert scrubber.value("x abcdefghij y") == "x *** y"
+
+
+def test_what_is_too_short_or_no_text_is_not_learned():
+    scrubber = Scrubber()
+    scrubber.learn(["BTC", None, 7, ""])
+    assert scrubber.text("BTC 7") == "BTC 7"
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("https://a/b?symbol=X&signature=0a1b2c", "https://a/b?symbol=X&signature=***"),
+        ("{'X-MBX-APIKEY': 'k3y', 'a': 1}", "{'X-MBX-APIKEY': '***', 'a': 1}"),
+        ("Authorization: Bearer abcdefghijkl", "Authorization: Bearer ***"),
+        ('{"apiKey":"k","price":"1"}', '{"apiKey":"***","price":"1"}'),
+        ("API-Sign=c2lnbg== API-Key=a2V5", "API-Sign=*** API-Key=***"),
+        ("http://user:pass@host/x", "http://***@host/x"),
+        ("BTC/USDT:USDT at 23000.1", "BTC/USDT:USDT at 23000.1"),
+    ],
+)
+def test_shapes_of_secrets_are_known(text, scrubbed):
+    assert Scrubber().text(text) == scrubbed
