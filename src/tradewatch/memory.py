@@ -106,8 +106,6 @@ class Memory:
     def _read(self) -> Iterator[Event]:
         assert self._store is not None
         try:
-            # First marks before all else: they cost what was held before the first fill.
-            yield from self._store.read((FIRST_MARK,))
-            yield from self._store.read((FILL, DAY_START, PEAK))
+            yield from self._store.read((FIRST_MARK, FILL, DAY_START, PEAK))
         except StoreUnavailable as error:
             failures.warn("store", f"what earlier runs kept could not be read: {error}")
