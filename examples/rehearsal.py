@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ccxt
 from market_maker import MarketMaker, connect
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -125,8 +126,8 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
             clock = ScaledClock(ready["start_ns"], ready["speed"], ready["origin_ns"])
             heard = _listen(clock)
             bot = MarketMaker(connect(KEY, SECRET, ready["url"]), pause_s=0.02)
-            await bot.exchange.load_markets()
             try:
+                await bot.exchange.load_markets()
                 watch = tradewatch.instrument(
                     bot, clock=clock, state_dir=Path(folder) / "state", port=0,
                     limits={"daily_loss": DAILY_LOSS, "overhead": OVERHEAD},
@@ -134,23 +135,26 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
                 print(f"exchange at {ready['url']}, metrics at {watch.status().telemetry.endpoint}; the bot starts")
                 running = asyncio.create_task(bot.run())
                 show = _on_screen if on_terminal else _in_lines
-                watching = asyncio.create_task(show(watch, clock, heard, console))
+                watching = asyncio.create_task(show(watch, heard, console))
                 ending = [asyncio.create_task(stop.wait()), running, asyncio.create_task(process.wait()), watching]
                 await asyncio.wait(ending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 ended = {task for task in ending if task.done()}
                 watching.cancel()
                 (failure,) = await asyncio.gather(watching, return_exceptions=True)
-                if isinstance(failure, Exception):
-                    raise failure
                 print("ending: the bot takes back its orders and reads its account once more ...")
                 running.cancel()
                 with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                     await asyncio.wait_for(running, 10)
+                if isinstance(failure, Exception):
+                    raise failure
                 if ending[2] in ended:
                     raise RehearsalError(f"the paper exchange ended on its own. {_complaint(Path(folder))}")
                 observed = await _observe(watch, ready, heard)
                 for task in ending:
                     task.cancel()
+            except ccxt.BaseError as error:
+                await bot.exchange.close()
+                raise RehearsalError(f"the bot could not reach the paper exchange: {error}") from error
             finally:
                 tradewatch.shutdown()
     console.print(summary(observed))
@@ -179,7 +183,7 @@ def _listen(clock: ScaledClock) -> Heard:
     return heard
 
 
-async def _in_lines(watch: tradewatch.Watch, clock: ScaledClock, heard: Heard, console: Console) -> None:
+async def _in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """A line when something happens, and one every few simulated minutes."""
     before, next_ns = None, 0
     while True:
@@ -194,7 +198,7 @@ async def _in_lines(watch: tradewatch.Watch, clock: ScaledClock, heard: Heard, c
         await asyncio.sleep(0.1)
 
 
-async def _on_screen(watch: tradewatch.Watch, clock: ScaledClock, heard: Heard, console: Console) -> None:
+async def _on_screen(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """The live view, with the bot's own words under it where there is room."""
     with Live(
         get_renderable=lambda: _Screen(watch.status(), heard), console=console, screen=True, refresh_per_second=5

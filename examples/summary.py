@@ -101,6 +101,15 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
             f"{took_s * 1e3:7.1f} ms  from the exchange's answer with the losing price or fill "
             f"({last['operation']}) to the halt"
         )
+    looks = sorted(
+        each["answered_sim_ns"]
+        for each in told
+        if each["operation"] == "ticker_24hr" and each["answered_sim_ns"] <= breaker.since_ns
+    )
+    if len(looks) > 1:
+        gap_s = (looks[-1] - looks[-2]) / 1e9
+        real_ms = gap_s / run.ready["speed"] * 1e3
+        yield Text(f"{real_ms:7.1f} ms  between the bot's last two looks at the price: {gap_s:.0f} s of the market")
     if run.refused is not None:
         took_s = (run.refused[0] - breaker.since_ns) / 1e9 / run.ready["speed"]
         yield Text(f"{took_s * 1e3:7.1f} ms  from the halt to the next order that the bot tried, refused")

@@ -54,7 +54,7 @@ class Memory:
                 elif event.kind == FIRST_MARK:
                     mark = decode(event, Mark)
                     self._marked.add(mark.market)
-                    portfolio.mark(mark)
+                    portfolio.restore(first_marks=(mark,))
                 elif event.kind == DAY_START:
                     self._day_start = decode(event, DayStart)
                 else:

@@ -57,6 +57,8 @@ def test_fills_and_the_first_price_of_what_was_held_come_back(folder, hand_clock
     later = hand_clock.now_ns()
     after.balances(Balances("main", (Money(Decimal(1), "BTC"), Money(Decimal(1001), USDT)), later, later))
     store.close()
+    assert after.snapshot().equity.value is None, "the price of an earlier run must value nothing now"
+    after.mark(Mark("BTC/USDT", Decimal("95"), hand_clock.now_ns(), "mid"))
     [was], [is_now] = before.snapshot().positions, after.snapshot().positions
     assert (is_now.amount, is_now.average, is_now.realized) == (was.amount, was.average, was.realized)
     assert is_now.cost_from == was.cost_from

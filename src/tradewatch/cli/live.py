@@ -330,11 +330,8 @@ def news(before: Status | None, now: Status) -> list[str]:
             lines.extend(f"  {each}" for each in numbers(breaker.evidence))
         elif earlier is not None:
             lines.append(f"ACTIVE again, by {breaker.by}: {breaker.reason}")
-    if (
-        breaker.state == "HALTED"
-        and breaker.confirmed
-        and not (earlier is not None and earlier.confirmed and earlier.state == "HALTED")
-    ):
+    was_confirmed = earlier is not None and earlier.state == "HALTED" and earlier.confirmed
+    if breaker.state == "HALTED" and breaker.confirmed and not was_confirmed:
         lines.append("halt confirmed: it is on disk, and every order that had passed is answered or listed as unknown")
     if breaker.refused and not (earlier is not None and earlier.refused):
         lines.append("first order refused; cancels and reads pass")

@@ -86,7 +86,7 @@ class Portfolio:
 
     def mark(self, mark: Mark) -> bool:
         """Take in a price; whether anything that can be read changed."""
-        is_first = self._prices.first(mark.market) is None
+        is_first = self._prices.last(mark.market) is None
         if not self._prices.mark(mark):
             return False
         if is_first:
@@ -94,10 +94,20 @@ class Portfolio:
             self._open_in(mark.market)
         return True
 
-    def restore(self, day_start: DayStart | None = None, peak: Peak | None = None) -> None:
-        """Go on from what a snapshot before a restart said. In another currency than that of equity they lapse."""
-        self._day_start = day_start
-        self._peak = peak
+    def restore(
+        self, day_start: DayStart | None = None, peak: Peak | None = None, first_marks: Iterable[Mark] = ()
+    ) -> None:
+        """Go on from what was before a restart. Day's start and peak lapse in another currency than that of equity.
+
+        Args:
+            day_start: of an earlier snapshot.
+            peak: of an earlier snapshot.
+            first_marks: the first one ever taken of each market; to be restored before any fill of that market.
+        """
+        for mark in first_marks:
+            self._prices.restore(mark)
+        self._day_start = day_start or self._day_start
+        self._peak = peak or self._peak
 
     def snapshot(self) -> PortfolioSnapshot:
         """Everything there is to read, as of now. Sets the day's start and the peak if equity is fully known."""

@@ -71,7 +71,7 @@ class Prices:
         age_ns = max(self._clock.now_ns() - mark.at_ns, 0)
         self._last[mark.market] = Price(mark.price, mark.at_ns, age_ns, mono_ns)
         if last is None:
-            self._first[mark.market] = mark.price
+            self._first.setdefault(mark.market, mark.price)
             if market.settle is None:
                 self._pairs[(market.base, market.quote)] = mark.market
                 self._partners.setdefault(market.base, set()).add(market.quote)
@@ -80,6 +80,11 @@ class Prices:
             self.version += 1
             return True
         return self._age_ns(last, mono_ns) > self._max_age_ns >= age_ns
+
+    def restore(self, first: Mark) -> None:
+        """The first price that an earlier run saw of a market. It costs what was held then; it values nothing now."""
+        if _is_price(first.price):
+            self._first.setdefault(first.market, first.price)
 
     def last(self, market: str) -> Rate | None:
         """The market's last price, quote per base."""
