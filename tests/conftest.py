@@ -286,9 +286,12 @@ class Application:
 
 
 def told(scope, attributes):
-    """The attributes without the bot's name, which everything of ours has on an application's providers."""
+    """The attributes without the bot's name, which everything of ours has on an application's providers.
+
+    But for the SDK's own overflow point, which stands for all that a metric has no more room for.
+    """
     kept = dict(attributes)
-    if scope == "tradewatch":
+    if scope == "tradewatch" and "otel.metric.overflow" not in kept:
         assert kept.pop("trading.bot")
     return kept.items()
 
@@ -325,7 +328,8 @@ def scraped(endpoint):
     with urllib.request.urlopen(endpoint) as answer:
         text = answer.read().decode()
     return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        # To Prometheus an empty label is none.
+        (sample.name, tuple(sorted((k, v) for k, v in sample.labels.items() if v))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }

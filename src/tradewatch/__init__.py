@@ -7,7 +7,10 @@ watch.status()                       # what it does, earns and risks
 watch.halt("news")                   # the next order is refused
 """
 
+from typing import Any
+
 from tradewatch.breaker import ResumeRefused
+from tradewatch.instrumentation.ccxt import refused_class
 from tradewatch.registry import instrument, shutdown, uninstrument
 from tradewatch.rules import RuleFileError
 from tradewatch.status import Status
@@ -15,3 +18,13 @@ from tradewatch.store import StoreInUse
 from tradewatch.watch import Watch
 
 __all__ = ["ResumeRefused", "RuleFileError", "Status", "StoreInUse", "Watch", "instrument", "shutdown", "uninstrument"]
+
+
+def __getattr__(name: str) -> Any:
+    """`tradewatch.OrderRefused` is made when ccxt is there: it is a subclass of ccxt's own `InvalidOrder`."""
+    if name == "OrderRefused":
+        try:
+            return refused_class()
+        except KeyError:
+            raise AttributeError("tradewatch.OrderRefused is there once ccxt is imported") from None
+    raise AttributeError(f"module 'tradewatch' has no attribute {name!r}")

@@ -41,6 +41,7 @@ class Memory:
         self._marked: set[str] = set()
         self._day_start: DayStart | None = None
         self._peak: Peak | None = None
+        self._newest_peak: Peak | None = None
         self._peak_at = 0.0
 
     def recall(self, portfolio: Portfolio) -> None:
@@ -77,16 +78,22 @@ class Memory:
         if snapshot.day_start is not None and snapshot.day_start != self._day_start:
             self._day_start = snapshot.day_start
             self._queue(DAY_START, snapshot.day_start)
-        if snapshot.peak is not None and snapshot.peak != self._peak and time.monotonic() >= self._peak_at:
-            self._peak = snapshot.peak
+        self._newest_peak = snapshot.peak
+        if time.monotonic() >= self._peak_at:
+            self._keep_peak()
+
+    def _keep_peak(self) -> None:
+        if self._newest_peak is not None and self._newest_peak != self._peak:
+            self._peak = self._newest_peak
             self._peak_at = time.monotonic() + _PEAK_EVERY_S
-            self._queue(PEAK, snapshot.peak)
+            self._queue(PEAK, self._peak)
 
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
             await self._write()
             await pause(ending, _EVERY_S)
+        self._keep_peak()
         await self._write()
 
     async def _write(self) -> None:

@@ -104,14 +104,18 @@ def instrument(
 
 
 def uninstrument(bot: Any) -> None:
-    """Stop watching a bot, and put back every attribute of its clients' classes once no bot is watched."""
+    """Stop watching a bot, and put back every attribute of its clients' classes once no bot is watched.
+
+    Its orders pass from then on, also those of a halted bot: nothing is left that could refuse them.
+    """
     with _lock:
         known = _watches.pop(id(bot), None)
-        last = not _watches
     if known is not None:
         known[1].stop()
-        if last:
-            _ccxt.undo()
+        with _lock:
+            # Looked at only now: while this one stopped, another bot may have come.
+            if not _watches:
+                _ccxt.undo()
 
 
 def shutdown() -> None:
@@ -123,21 +127,30 @@ def shutdown() -> None:
             uninstrument(bot)
 
 
+def _at_exit() -> None:
+    """Send and mark what there is, but leave every gate as it is: the bot's threads run until the process is gone."""
+    with _lock:
+        watches = [watch for _, watch in _watches.values()]
+    for watch in watches:
+        with failures.kept("shutdown"):
+            watch.stop(at_exit=True)
+
+
 def _end_cleanly() -> None:
     """Have the end of the process marked clean and the last telemetry sent: at exit, and on SIGTERM.
 
     A handler of the bot is left alone: it decides what SIGTERM means, and the exit that follows is ours to use. Where
     there is none, the process still ends by SIGTERM, a moment later.
     """
-    atexit.unregister(shutdown)
-    atexit.register(shutdown)
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     # On a thread of its own: the signal may have interrupted the main thread while that held one of our locks.
-    ending = threading.Thread(target=shutdown, name="tradewatch-sigterm", daemon=True)
+    ending = threading.Thread(target=_at_exit, name="tradewatch-sigterm", daemon=True)
     ending.start()
     ending.join(_SIGTERM_S)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -69,7 +69,7 @@ class Safety:
         self._hand_on = hand_on
         self._others = others
         self._recalled = False
-        self._tick_at_ns = 0
+        self._tick_mono_ns = 0
         self._advance_at_ns = 0
         self.published: tuple[Reading, ...] = ()
         self.snapshot: PortfolioSnapshot = portfolio.snapshot()
@@ -91,15 +91,16 @@ class Safety:
                 self._memory.recall(self._portfolio)
         touched, self._journal.touched = self._journal.touched, False
         changed = self._drain() or touched
-        now_ns = self._clock.now_ns()
-        if changed or now_ns >= self._tick_at_ns:
+        # Due by the clock that never steps back: a wall clock that is set back must not stop the rules.
+        now_ns, clock_ns = self._clock.now_ns(), self._clock.mono_ns()
+        if changed or clock_ns >= self._tick_mono_ns:
             self._publish()
             if changed:
                 self.engine.poke(now_ns)
             left_s = self.engine.tick(now_ns)
-            self._tick_at_ns = now_ns + int(left_s * 1e9)
+            self._tick_mono_ns = clock_ns + int(left_s * 1e9)
         else:
-            left_s = (self._tick_at_ns - now_ns) / 1e9
+            left_s = (self._tick_mono_ns - clock_ns) / 1e9
         mono_ns = time.monotonic_ns()
         # A halt waits for the orders that had passed: look often until it is confirmed.
         if mono_ns >= self._advance_at_ns or not self._breaker.status().confirmed:

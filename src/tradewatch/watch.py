@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -108,11 +109,13 @@ class Watch:
         self._limits = values
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
-        self._clients: list[tuple[Any, said.Client, Binding]] = []
+        self._clients: list[tuple[weakref.ref[Any], said.Client, Binding]] = []
+        self._shared: list[tuple[str, Binding]] = []
         self._cells = Cells()
         self._journal = Journal()
         self._overhead: float | None = None
         self._overhead_base = (time.monotonic_ns(), 0)
+        self._overhead_gone_ns = 0
         self._stopped = False
 
         opened = self._open_store(Path(state_dir) if state_dir is not None else None)
@@ -170,14 +173,20 @@ class Watch:
         it is found on.
         """
         known = binding_of(client)
+        if known is not None and self._gate in known.gates:
+            return
         if known is not None and (known.found or not found):
+            # Another bot's: its calls are counted there, but either bot's halt refuses its orders.
+            if found:
+                known.gates = (*known.gates, self._gate)
+                self._shared.append((path, known))
             return
         exchange = str(getattr(client, "id", "") or type(client).__name__)
         probe = Probe(exchange, self._account_of(client), self._cells, self._journal, self._clock)
         binding = Binding(probe, self._gate, explain, found=found)
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         self._ccxt.bind(client, binding)
-        self._clients.append((client, said.Client(path, kind, exchange), binding))
+        self._clients.append((weakref.ref(client), said.Client(path, kind, exchange), binding))
 
     def status(self) -> said.Status:
         """Everything there is to know at this moment; reads memory alone and may be called from any thread."""
@@ -187,7 +196,7 @@ class Watch:
             bot=self.name,
             at_ns=self._clock.now_ns(),
             since_ns=self._since_ns,
-            clients=tuple(client for _, client, _ in self._mine()),
+            clients=tuple(client for client, _ in self._mine()),
             operations=said.operations(self._cells),
             orders=self._safety.tally.by_status(),
             errors=dict(self._safety.tally.errors),
@@ -233,14 +242,16 @@ class Watch:
         """
         return self._breaker.resume(by, reason)
 
-    def stop(self) -> None:
-        """Take the clients out, book and send what is there, mark a clean end: in two seconds, or it gives up."""
+    def stop(self, *, at_exit: bool = False) -> None:
+        """Book and send what is there, mark a clean end, let the clients go: in two seconds, or it gives up.
+
+        At the end of the process the clients are kept: until it is gone, other threads may still send orders, and the
+        gate stays as it is.
+        """
         if self._stopped:
             return
         self._stopped = True
         deadline = time.monotonic() + _STOP_S
-        for client, _, _ in self._mine():
-            self._ccxt.unbind(client)
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
         with failures.kept("breaker"):
@@ -250,10 +261,19 @@ class Watch:
         if self._store is not None:
             with failures.kept("store"):
                 self._store.close()
+        if not at_exit:
+            for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
+                binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
 
-    def _mine(self) -> list[tuple[Any, said.Client, Binding]]:
-        """The clients that are still this bot's."""
-        return [entry for entry in list(self._clients) if binding_of(entry[0]) is entry[2]]
+    def _mine(self) -> list[tuple[said.Client, Binding]]:
+        """The clients that are still there and still this bot's; those that are gone are forgotten."""
+        there = [(made, client, binding) for made, client, binding in self._clients if made() is not None]
+        if len(there) != len(self._clients):
+            # What a client that is gone took is kept in the sum.
+            gone = [entry for entry in self._clients if entry[0]() is None]
+            self._overhead_gone_ns += sum(binding.probe.overhead_ns for _, _, binding in gone)
+            self._clients = there
+        return [(client, binding) for _, client, binding in there if self._gate in binding.gates]
 
     def _published(self) -> Sequence[Reading]:
         return self._safety.published
@@ -292,11 +312,16 @@ class Watch:
         return hashlib.blake2s(key.encode(), key=self._salt, digest_size=5).hexdigest()
 
     def _notes(self) -> tuple[str, ...]:
-        notes = []
-        if not self._clients:
+        notes = [f"{path} belongs to another bot too; its calls are counted there" for path, _ in self._shared]
+        if self.search.cut_short:
+            notes.append(
+                f"the search for clients ended after {self.search.looked_at} objects; one that it did not reach is "
+                "watched from its first call on"
+            )
+        if not self._mine() and not self._shared:
             notes.append(
                 f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
-                "from now on is watched"
+                "or used from now on is watched"
             )
         if self._store is None:
             notes.append("nothing is kept on disk: a halt does not survive a restart")
@@ -315,7 +340,7 @@ class Watch:
 
     def _rate_limits(self) -> Iterator[Reading]:
         used: dict[str, float] = {}
-        for _, client, binding in self._mine():
+        for client, binding in self._mine():
             if binding.rate_limit_used is not None:
                 used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
         for exchange, value in used.items():
@@ -326,7 +351,7 @@ class Watch:
 
     def _measure_overhead(self) -> None:
         now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns
-        spent_ns += sum(binding.probe.overhead_ns for _, _, binding in list(self._clients))
+        spent_ns += self._overhead_gone_ns + sum(binding.probe.overhead_ns for _, binding in self._mine())
         since_ns, before_ns = self._overhead_base
         if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
             self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)

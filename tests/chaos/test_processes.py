@@ -124,6 +124,34 @@ def test_sigterm_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, w
 
 
 @pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)])
+def test_a_signal_in_the_middle_of_an_await_ends_the_bot_as_without(run, hanging, watched, sent, code):
+    body = """
+    import asyncio
+    import ccxt.async_support
+
+    async def main():
+        bot.other = ccxt.async_support.binance({"timeout": 60000, "timeout_on_exit": 0})
+        bot.other.urls["api"] = redirected(bot.other.urls["api"])
+        asyncio.get_running_loop().call_later(0.3, lambda: say(ready=True))
+        try:
+            await bot.other.fetch_time()
+        finally:
+            await bot.other.close()
+
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit(1)
+    """
+    process = run(body, hanging, watched)
+    assert heard(process) == {"ready": True}
+    process.send_signal(sent)
+    assert process.wait(20) == code
+    assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("watched", [True, False])
 def test_an_exit_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, watched):
     body = """
     threading.Thread(target=lambda: bot.exchange.fetch_ticker("BTC/USDT"), daemon=True).start()

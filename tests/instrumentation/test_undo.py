@@ -6,6 +6,7 @@ import threading
 import pytest
 
 import tradewatch
+from tradewatch.instrumentation.ccxt import binding_of
 
 SYMBOL = "BTC/USDT"
 
@@ -122,7 +123,7 @@ def test_one_of_two_bots_can_be_let_go(api, venue, make_bot, watch_over, tmp_pat
     api.do(a.exchange.fetch_time())
     api.do(b.exchange.fetch_time())
     assert [(o.operation, o.calls) for o in watch_b.status().operations] == [("fetch_time", 1)]
-    assert "_tradewatch" not in vars(a.exchange)
+    assert binding_of(a.exchange) is None
 
 
 def test_somebody_elses_wrapper_around_ours_stays_and_works(api, venue, make_bot, watch_over):

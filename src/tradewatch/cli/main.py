@@ -8,17 +8,17 @@ import click
 
 from tradewatch.cli.paper import paper
 
+EPILOG = """\b
+Examples:
+  tradewatch paper --speed 200      a paper exchange that replays a flash crash
+  tradewatch paper --help           everything that it can do
+"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(version("tradewatch"), message="tradewatch %(version)s")
 def main() -> None:
-    r"""Make a trading bot observable and stoppable.
-
-    \b
-    Examples:
-      tradewatch paper --speed 200      a paper exchange that replays a flash crash
-      tradewatch paper --help           everything that it can do
-    """
+    """Make a trading bot observable and stoppable."""
 
 
 main.add_command(paper)

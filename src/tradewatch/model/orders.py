@@ -95,9 +95,13 @@ class Balances(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A price that the bot was given for a market: the mid where bid and ask are known, else the last trade."""
+    """A price that the bot was given for a market: the mid where bid and ask are known, else the last trade.
+
+    `in_bulk` where it came with those of many markets, so that asking for it says nothing of this one.
+    """
 
     market: str
     price: Decimal
     at_ns: int
     source: Literal["mid", "last", "close"]
+    in_bulk: bool = False

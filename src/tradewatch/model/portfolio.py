@@ -35,10 +35,12 @@ class Position(msgspec.Struct, frozen=True):
 class Equity(msgspec.Struct, frozen=True):
     """The worth of an account in one currency; None where it cannot be known.
 
-    `stale` names what is missing or too old; an empty tuple means that everything is current.
+    `stale` names what is missing or too old; an empty tuple means that everything is current. `is_priced` is True
+    where every price is known and current, also where the venue's balances differ from the books.
     """
 
     value: Decimal | None
     currency: str | None
     stale: tuple[str, ...]
     at_ns: int
+    is_priced: bool = True

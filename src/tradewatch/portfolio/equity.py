@@ -70,6 +70,7 @@ def valuation(
         for of in sorted(wallet.differences.keys() & (dealt_in | {currency or ""})):
             difference = plain(shown(wallet.differences[of]))
             stale.append(f"{where}{of}: the venue's balance differs from the books by {difference}")
+    differing, stale = stale, []
     for book in contracts:
         _add_contract(book, wallets=wallets, prices=prices, held=held, missing=missing, stale=stale)
     value = ZERO
@@ -84,7 +85,8 @@ def valuation(
             stale.append(f"{of}: price older than {prices.max_age_s:g} s")
         value = add(value, multiply(amount, rate.value))
     known = None if missing else shown(value)
-    return Valuation(Equity(known, currency, (*missing, *stale), at_ns), tuple(unvalued))
+    is_priced = not missing and not stale
+    return Valuation(Equity(known, currency, (*missing, *differing, *stale), at_ns, is_priced), tuple(unvalued))
 
 
 def _add_contract(

@@ -21,10 +21,11 @@ def utc_day(at_ns: int) -> datetime.date:
 def day_start_after(start: DayStart | None, equity: Equity) -> DayStart | None:
     """The day's start, now that this equity is known.
 
-    The first equity of a day sets it, if nothing of it is missing or old. A clock that steps back over midnight by
-    less than a day does not bring yesterday back.
+    The first equity of a day sets it, if no price of it is missing or old: where the venue's balances differ from the
+    books, the books still say what was won and lost, and a day without a start would have no limit. A clock that steps
+    back over midnight by less than a day does not bring yesterday back.
     """
-    if equity.value is None or equity.currency is None or equity.stale:
+    if equity.value is None or equity.currency is None or not equity.is_priced:
         return start
     today = utc_day(equity.at_ns)
     if start is not None and start.currency == equity.currency and 0 <= (start.day - today).days <= 1:
@@ -33,8 +34,8 @@ def day_start_after(start: DayStart | None, equity: Equity) -> DayStart | None:
 
 
 def peak_after(peak: Peak | None, equity: Equity) -> Peak | None:
-    """The peak, now that this equity is known; one with something missing or old does not move it."""
-    if equity.value is None or equity.currency is None or equity.stale:
+    """The peak, now that this equity is known; one with a price missing or old does not move it."""
+    if equity.value is None or equity.currency is None or not equity.is_priced:
         return peak
     if peak is not None and peak.currency == equity.currency and peak.equity >= equity.value:
         return peak

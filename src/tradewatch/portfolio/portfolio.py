@@ -87,12 +87,11 @@ class Portfolio:
     def mark(self, mark: Mark) -> bool:
         """Take in a price; whether anything that can be read changed."""
         is_first = self._prices.last(mark.market) is None
-        if not self._prices.mark(mark):
-            return False
-        if is_first:
-            self._deal_in(mark.market)
+        changed = self._prices.mark(mark)
+        if is_first and changed:
             self._open_in(mark.market)
-        return True
+        # A list of all tickers says nothing of what the bot deals in, nor of the currency it counts in.
+        return (not mark.in_bulk and self._deal_in(mark.market)) or changed
 
     def restore(
         self, day_start: DayStart | None = None, peak: Peak | None = None, first_marks: Iterable[Mark] = ()

@@ -58,15 +58,13 @@ class Prices:
         """Take a mark in; False where nothing that can be read changed.
 
         Prices that are not above zero, not finite, or of no BASE/QUOTE market are refused and counted in `refused`.
-        A mark older than the last one is passed over.
+        Marks count in the order in which they come: a wall clock that is set back must not freeze a price.
         """
         market = market_of(mark.market)
         if market is None or not _is_price(mark.price):
             self.refused += 1
             return False
         last = self._last.get(mark.market)
-        if last is not None and mark.at_ns < last.at_ns:
-            return False
         mono_ns = self._clock.mono_ns()
         age_ns = max(self._clock.now_ns() - mark.at_ns, 0)
         self._last[mark.market] = Price(mark.price, mark.at_ns, age_ns, mono_ns)

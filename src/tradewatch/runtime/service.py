@@ -35,7 +35,6 @@ class Service:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tradewatch-service", daemon=True)
         self.cpu_ns = 0
-        self.beat_mono_ns = time.monotonic_ns()
 
     def start(self) -> None:
         """Begin, and wait until the loop runs."""
@@ -86,7 +85,6 @@ class Service:
     async def _pulse(self) -> None:
         assert self._ending is not None
         while not self._ending.is_set():
-            self.beat_mono_ns = time.monotonic_ns()
             self.cpu_ns = time.thread_time_ns()
             await pause(self._ending, 1.0)
 

@@ -12,7 +12,7 @@ from time import monotonic_ns, thread_time_ns
 
 from opentelemetry.context import get_current
 
-from tradewatch.model import Attempt, Balances, Call, Clock, Fill, Mark, OrderReport, OrderRequest
+from tradewatch.model import Attempt, Balances, Call, Clock, Fill, Gate, Mark, OrderReport, OrderRequest
 from tradewatch.telemetry.cell import Cell, Cells
 from tradewatch.telemetry.journal import Journal
 
@@ -35,7 +35,8 @@ class LiveCall:
     cancelled = False
     sent = False
     requests: tuple[OrderRequest, ...] = ()
-    gate_tokens: tuple[int, ...] = ()
+    gate_tokens: tuple[tuple[Gate, int], ...] = ()
+    unread = False
     outcomes: tuple[OrderReport, ...] = ()
     reports: tuple[OrderReport, ...] = ()
     fills: tuple[Fill, ...] = ()

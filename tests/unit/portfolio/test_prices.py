@@ -76,10 +76,10 @@ def test_what_is_no_price_is_refused_and_counted(clock, price):
     assert prices.last("BTC/USDT").value == 50_000
 
 
-def test_an_older_mark_does_not_replace_a_newer(clock):
+def test_marks_count_as_they_come_also_when_the_wall_clock_was_set_back(clock):
     prices = priced(clock, BTC_USDT="50000")
-    assert not prices.mark(Mark("BTC/USDT", Decimal(1), clock.now_ns() - 1, "mid"))
-    assert prices.last("BTC/USDT").value == 50_000
+    assert prices.mark(Mark("BTC/USDT", Decimal(25_000), clock.now_ns() - 3600 * 10**9, "mid"))
+    assert prices.last("BTC/USDT").value == 25_000
 
 
 def test_a_mark_changes_something_if_the_price_moved_or_had_been_stale(clock):

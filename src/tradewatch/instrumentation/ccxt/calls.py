@@ -32,7 +32,7 @@ _SECRETS = (
     "accountId",
 )
 # The unified methods that send orders.
-SENDS_ORDERS = frozenset(
+SENDS_ORDERS = frozenset({"create_convert_trade"}) | frozenset(
     {
         "create_order",
         "create_orders",
@@ -51,19 +51,25 @@ _KEPT = failures.kept("instrumentation")
 class Binding:
     """What a client carries once it is instrumented.
 
-    A copy of the client keeps it, so that the copy's orders pass the same gate; a pickled one loses it, since the
-    process that it wakes up in is another.
+    A copy of the client keeps it, so that the copy's orders pass the same gates; a pickled one loses it, since the
+    process that it wakes up in is another. A client that several bots share has the gate of each.
     """
 
-    __slots__ = ("found", "gate", "probe", "rate_limit_used", "render", "seen")
+    __slots__ = ("found", "gates", "probe", "rate_limit_used", "render", "seen")
 
     def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
         self.probe = probe
-        self.gate = gate
+        # Empty once every bot has let the client go: such a binding counts as none.
+        self.gates: tuple[Gate, ...] = (gate,)
         self.render = render
         self.seen = Seen()
         self.rate_limit_used: float | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether any bot that has this client is halted."""
+        return any(gate.closed for gate in self.gates)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Binding:
         return self
@@ -78,8 +84,9 @@ def secrets_of(client: Any) -> list[Any]:
 
 
 def binding_of(client: Any) -> Binding | None:
-    """The binding that a client carries."""
-    return client.__dict__.get(BINDING)  # type: ignore[no-any-return]
+    """The binding that a client carries, if a bot still has the client."""
+    binding: Binding | None = client.__dict__.get(BINDING)
+    return binding if binding is not None and binding.gates else None
 
 
 def running(client: Any) -> LiveCall | None:
@@ -87,13 +94,13 @@ def running(client: Any) -> LiveCall | None:
     live = CURRENT.get()
     if live is None or live.ended:
         return None
-    binding = client.__dict__.get(BINDING)
+    binding = binding_of(client)
     return live if binding is not None and live.probe is binding.probe else None
 
 
 def refuse_if_closed(live: LiveCall, binding: Binding) -> None:
     """Raise `Refused` where the closed gate refuses any order of this call."""
-    if binding.gate.closed:
+    if binding.closed:
         refuse(binding, live.requests)
 
 
@@ -104,7 +111,8 @@ def refuse(binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
     """
     message = "tradewatch refused this order: the bot is halted. Cancels still pass"
     with _KEPT:
-        refusal = next((r for r in map(binding.gate.admit, wanted) if r is not None), None)
+        asked = [(gate, request) for gate in binding.gates if gate.closed for request in wanted]
+        refusal = next((r for gate, request in asked if (r := gate.admit(request)) is not None), None)
         if refusal is None and wanted:
             return
         if refusal is not None:
@@ -125,6 +133,16 @@ class _LogicalCall:
 
     _observe: Callable[[LiveCall, Seen, Any], None] | None = None
 
+    def __init__(self, adopt: Callable[[Any], None]) -> None:
+        self._adopt = adopt
+
+    def _binding(self, client: Any) -> Binding | None:
+        """The client's binding. One that nobody has seen before, in a closure say, is adopted at its first call."""
+        if BINDING not in client.__dict__:
+            with _KEPT:
+                self._adopt(client)
+        return binding_of(client)
+
     def _send(self, client: Any, binding: Binding, operation: str, symbol: Any, wanted: Wanted) -> LiveCall | None:
         """Begin a call that sends orders; raises `Refused` where the gate is closed, whatever else of ours fails."""
         live: LiveCall | None = None
@@ -135,7 +153,7 @@ class _LogicalCall:
             with _KEPT:
                 live = binding.probe.start(operation, label(symbol))
                 self._enter(live, binding, requests)
-            if binding.gate.closed:
+            if binding.closed:
                 refuse(binding, requests)
         except Refused as refused:
             if live is not None:
@@ -146,7 +164,7 @@ class _LogicalCall:
 
     def _enter(self, live: LiveCall, binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
         live.requests = wanted
-        live.gate_tokens = tuple([binding.gate.enter(request) for request in wanted])
+        live.gate_tokens = tuple([(gate, gate.enter(request)) for gate in binding.gates for request in wanted])
 
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
@@ -155,9 +173,9 @@ class _LogicalCall:
             with _KEPT:
                 if live.requests:
                     order_answer(live, binding.seen, result)
-                elif self._observe is not None:
+                elif self._observe is not None and not live.unread:
                     self._observe(live, binding.seen, result)
-        self._end(live, binding, end_ns, began_ns)
+        self._end(live, end_ns, began_ns)
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
@@ -176,30 +194,31 @@ class _LogicalCall:
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
                     for r in live.requests
                 )
-        self._end(live, binding_of(client), end_ns, began_ns)
+        self._end(live, end_ns, began_ns)
 
-    def _end(self, live: LiveCall, binding: Binding | None, end_ns: int, began_ns: int) -> None:
+    def _end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         with _KEPT:
             live.probe.end(live, end_ns, began_ns)
-        if live.gate_tokens and binding is not None:
+        if live.gate_tokens:
             said = {o.status for o in live.outcomes}
             outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
-            for token in live.gate_tokens:
-                binding.gate.leave(token, outcome)
+            for gate, token in live.gate_tokens:
+                gate.leave(token, outcome)
 
 
 class UnifiedCall(_LogicalCall):
     """A unified method such as `create_order`, by whichever of its two spellings it is called."""
 
-    def __init__(self, operation: str, symbol_at: int | None) -> None:
+    def __init__(self, operation: str, symbol_at: int | None, adopt: Callable[[Any], None]) -> None:
+        super().__init__(adopt)
         self._observe = OBSERVERS.get(operation)
         self._operation = operation
         self._symbol_at = symbol_at
         self._sends_orders = operation in SENDS_ORDERS
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
-        """The call that begins here; None where it is part of one that runs, or where the client is not ours."""
-        binding = binding_of(client)
+        """The call that begins here; None where it is part of one that runs, or where the client is nobody's."""
+        binding = self._binding(client)
         if binding is None:
             return None
         if self._sends_orders:
@@ -207,7 +226,10 @@ class UnifiedCall(_LogicalCall):
         if running(client) is not None:
             return None
         symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
-        return binding.probe.start(self._operation, label(symbol))
+        live = binding.probe.start(self._operation, label(symbol))
+        # Balances asked for with parameters are often those of another wallet: funding, margin.
+        live.unread = self._operation == "fetch_balance" and bool(argument(args, kwargs, 0, "params"))
+        return live
 
     def _begin_order(
         self, client: Any, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -218,20 +240,13 @@ class UnifiedCall(_LogicalCall):
             return orders.requests(probe.venue, probe.account, operation, args, kwargs)
 
         outer = running(client)
-        if outer is None:
-            symbol = None
-            with _KEPT:
-                symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
-            return self._send(client, binding, operation, symbol, wanted)
-        if not outer.requests:
-            # An order inside another method, such as close_position: the outer call carries it.
-            requests: tuple[OrderRequest, ...] = ()
-            with _KEPT:
-                requests = wanted() or (_unread(probe, operation),)
-                self._enter(outer, binding, requests)
-            if binding.gate.closed:
-                refuse(binding, requests)
-        return None
+        if outer is not None and outer.requests:
+            return None
+        # Also inside another call, such as close_position, or in a task that a read began: an order is its own call.
+        symbol = None
+        with _KEPT:
+            symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
+        return self._send(client, binding, operation, symbol, wanted)
 
 
 class EndpointCall(_LogicalCall):
@@ -239,10 +254,12 @@ class EndpointCall(_LogicalCall):
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
         """The call that begins here; None where it serves a unified one."""
-        binding = binding_of(client)
-        if binding is None or running(client) is not None:
+        binding = self._binding(client)
+        if binding is None:
             return None
-        probe = binding.probe
+        outer, probe = running(client), binding.probe
+        if outer is not None and outer.requests:
+            return None
         try:
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
@@ -251,11 +268,11 @@ class EndpointCall(_LogicalCall):
         except Exception as bug:
             failures.note("instrumentation", bug)
             # What cannot be told from an order must not pass a closed gate.
-            if binding.gate.closed:
+            if binding.closed:
                 refuse(binding, (_unread(probe, "endpoint"),))
             return None
         if not sends_orders:
-            return probe.start(operation, None)
+            return probe.start(operation, None) if outer is None else None
 
         def wanted() -> tuple[OrderRequest, ...]:
             return (orders.endpoint_request(probe.venue, probe.account, operation, params),)

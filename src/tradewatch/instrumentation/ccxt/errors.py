@@ -72,7 +72,16 @@ _refused: type[Exception] | None = None
 
 
 def order_refused(message: str) -> Exception:
-    """The exception for a refused order: a direct subclass of `ccxt.InvalidOrder`, which bots already handle."""
+    """The exception for a refused order."""
+    return refused_class()(message)
+
+
+def refused_class() -> type[Exception]:
+    """A direct subclass of `ccxt.InvalidOrder`, which bots already handle; there once ccxt is imported.
+
+    Raises:
+        KeyError: ccxt is not imported.
+    """
     global _refused  # noqa: PLW0603  the class exists once, and only when ccxt does
     if _refused is None:
         invalid_order: Any = sys.modules["ccxt.base.errors"].InvalidOrder
@@ -81,4 +90,4 @@ def order_refused(message: str) -> Exception:
             (invalid_order,),
             {"__module__": "tradewatch", "__doc__": "tradewatch's breaker is halted: this order was not sent."},
         )
-    return _refused(message)
+    return _refused

@@ -11,6 +11,7 @@ from tradewatch.runtime.scrub import scrubber
 _MS = 1_000_000
 _LONGEST = 120
 _READ = 20_000
+_LARGEST_POWER = 60
 
 
 def exact(value: Any, raw: Any = None) -> Decimal | None:
@@ -33,7 +34,8 @@ def exact(value: Any, raw: Any = None) -> Decimal | None:
         number = Decimal(repr(value) if type(value) is float else value)
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # What no venue writes would take minutes to print.
+    return number if number.is_finite() and abs(number.adjusted()) < _LARGEST_POWER else None
 
 
 def label(value: Any) -> str | None:

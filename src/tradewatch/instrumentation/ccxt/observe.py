@@ -13,11 +13,12 @@ from typing import Any
 
 from tradewatch.instrumentation.ccxt.numbers import exact, label, mapping
 from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
-from tradewatch.model import Balances, Fill, Mark, Money, OrderReport
+from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, OrderStatus
 from tradewatch.telemetry.probe import LiveCall
 
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 50_000
+_WIDEST_SPREAD = Decimal("0.2")
 
 
 class Seen:
@@ -25,7 +26,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.trades: dict[tuple[str, str, str], None] = {}
-        self.orders: dict[str, tuple[str, Decimal | None]] = {}
+        self.orders: dict[tuple[str, str | None], tuple[str, Decimal | None]] = {}
 
     def trade(self, market: str, order_id: str, trade_id: str) -> bool:
         """Whether a trade was told before; from now on it was."""
@@ -37,10 +38,10 @@ class Seen:
 
     def order(self, made: OrderReport) -> bool:
         """Whether this state of an order was told before."""
-        order_id, amounts = made.key.order_id or "", known_amounts(made)
-        if self.orders.get(order_id) == amounts:
+        key, amounts = (made.key.symbol, made.key.order_id), known_amounts(made)
+        if self.orders.get(key) == amounts:
             return True
-        _remember(self.orders, order_id, amounts)
+        _remember(self.orders, key, amounts)
         return False
 
 
@@ -55,7 +56,10 @@ def order_answer(live: LiveCall, seen: Seen, result: Any) -> None:
     probe, now = live.probe, live.probe.clock.now_ns()
     orders = result if type(result) is list else [result]
     made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
-    live.outcomes = tuple(r for r, _ in made if r is not None)
+    # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id.
+    live.outcomes = tuple(
+        report_made or _without_id(live, i, order, now) for i, (report_made, order) in enumerate(made)
+    )
     _orders(live, seen, [order for _, order in made], now)
 
 
@@ -65,13 +69,24 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
     fills: list[Fill] = []
     for order in orders:
         told = mapping(order)
-        if type(told.get("id")) is str and (made := _changed(probe.venue, probe.account, told, seen, now)) is not None:
-            reports.append(made)
-            fills += [
-                f for f in fills_of_order(probe.account, told, now) if not seen.trade(f.market, f.order_id, f.trade_id)
-            ]
+        if type(told.get("id")) is not str:
+            continue
+        made = _changed(probe.venue, probe.account, told, seen, now)
+        reports += [made] if made is not None else []
+        # Trades may come with a report that is otherwise the same.
+        if told.get("trades"):
+            carried = fills_of_order(probe.account, told, now)
+            fills += [f for f in carried if not seen.trade(f.market, f.order_id, f.trade_id)]
     live.reports += tuple(reports)
     live.fills += tuple(fills)
+
+
+def _without_id(live: LiveCall, i: int, order: Any, now: int) -> OrderReport:
+    """What became of an order that the answer gives no id."""
+    request = live.requests[min(i, len(live.requests) - 1)]
+    status: OrderStatus = "rejected" if mapping(order).get("status") == "rejected" else "pending"
+    side, kind, amount, price = request.side, request.type, request.amount, request.price
+    return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
 
 
 def _changed(venue: str, account: str, order: Any, seen: Seen, now: int) -> OrderReport | None:
@@ -116,15 +131,16 @@ def _read_balance(live: LiveCall, seen: Seen, result: Any) -> None:
     live.balances = Balances(live.probe.account, money, start_ns, end_ns)
 
 
-def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int) -> Mark | None:
+def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int, *, in_bulk: bool = False) -> Mark | None:
     market = label(symbol)
     if market is None:
         return None
     low, high = exact(bid), exact(ask)
-    if low and high:
-        return Mark(market, (low + high) / 2, at_ns, "mid")
+    # The middle of an empty book is nobody's price: 1 bid and 110 asked says nothing.
+    if low and high and 0 < low <= high and high - low <= _WIDEST_SPREAD * low:
+        return Mark(market, (low + high) / 2, at_ns, "mid", in_bulk)
     price = exact(last)
-    return Mark(market, price, at_ns, "last") if price else None
+    return Mark(market, price, at_ns, "last", in_bulk) if price else None
 
 
 def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
@@ -136,7 +152,7 @@ def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
 def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
     now = live.probe.clock.now_ns()
     told = [mapping(t) for t in mapping(result).values()]
-    made = (_mark(t.get("symbol"), t.get("bid"), t.get("ask"), t.get("last"), now) for t in told)
+    made = (_mark(t.get("symbol"), t.get("bid"), t.get("ask"), t.get("last"), now, in_bulk=True) for t in told)
     live.marks = tuple(m for m in made if m is not None)
 
 

@@ -37,7 +37,7 @@ def requests(
             if type(orders) in (list, tuple)
             else ()
         )
-    given = dict(zip(_ARGUMENTS[name], args, strict=False))
+    given = dict(zip(_ARGUMENTS.get(name, ()), args, strict=False))
     given.update(kwargs)
     return (_request(venue, account, operation, given),)
 

@@ -17,6 +17,7 @@ from tradewatch.telemetry.probe import LiveCall
 
 # Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
 WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
+_EDIT_S = 8.0
 _KEPT = failures.kept("instrumentation")
 _USED_WEIGHT = "x-mbx-used-weight-1m"
 
@@ -48,15 +49,24 @@ class HttpAttempt:
         if live is None:
             return None
         method = str(argument(args, kwargs, 1, "method", "GET"))
-        if live.requests:
+        # What an order call only reads on its way, markets say, may be waited for by others too: it passes.
+        if live.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
             binding = binding_of(client)
-            # An edit is cancel and create in many classes: once its first request is out, the rest must follow.
-            if binding is not None and not (live.sent and live.requests[0].operation.startswith("edit_")):
+            if binding is not None and not self._edit_goes_on(live):
                 refuse_if_closed(live, binding)
-            live.sent = live.sent or method != "GET" or endpoints_of(type(client)).placing_by_get
+            live.sent = True
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
         sent.token = _SENT.set(sent)
         return sent
+
+    def _edit_goes_on(self, live: LiveCall) -> bool:
+        """An edit is cancel and create in many classes: once its first request is out, the rest must follow.
+
+        But not for ever: a halt is confirmed after 10 s at the latest, and nothing may be sent after that.
+        """
+        if not live.sent or not live.requests[0].operation.startswith("edit_"):
+            return False
+        return monotonic_ns() - live.start < live.probe.clock.real_seconds(_EDIT_S) * 1e9
 
     def succeed(self, client: Any, sent: _Sent, result: Any) -> None:
         """The venue answered, and ccxt found no error in it."""

@@ -14,6 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import wrapt
+
 from tradewatch.instrumentation.ccxt.calls import BINDING, SENDS_ORDERS, Binding, EndpointCall, UnifiedCall, secrets_of
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
@@ -24,12 +26,6 @@ from tradewatch.runtime.scrub import scrubber
 
 # Seen where they lead to: the convenience methods at create_order, streams (which wait for a message) not as calls.
 _SEEN_ELSEWHERE = re.compile(r"create_\w+_orders?(_with_cost)?(_ws)?|(un_)?watch_\w+|\w+_ws")
-_TRANSPORT: dict[str, WrapPoint] = {
-    "fetch2": EndpointCall(),
-    "fetch": HttpAttempt(),
-    "throttle": Throttle(),
-    "on_rest_response": Answer(),
-}
 
 
 def is_client(kind: type) -> bool:
@@ -59,7 +55,7 @@ class Ccxt:
     """ccxt as it stands in this process: wrapped for as long as anybody watches a client.
 
     Args:
-        made: told of each client that is made from now on; it may bind it.
+        made: told of each client that is made from now on, or that makes its first call; it may bind it.
     """
 
     def __init__(self, made: Callable[[Any], None]) -> None:
@@ -67,17 +63,44 @@ class Ccxt:
         self._patches = Patches()
         self._classes: set[type] = set()
         self._bound: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._hooked = False
+        self._wanted = False
+        self._transport: dict[str, WrapPoint] = {
+            "fetch2": EndpointCall(made),
+            "fetch": HttpAttempt(),
+            "throttle": Throttle(),
+            "on_rest_response": Answer(),
+        }
 
-    def install(self) -> bool:
-        """Wrap construction, so that clients made from now on are seen; False where ccxt is not imported."""
-        module = sys.modules.get("ccxt.base.exchange")
-        base = getattr(module, "BaseExchange", None) or getattr(module, "Exchange", None)
-        if base is None:
-            return False
-        with self._lock:
-            self._patches.wrap(base, "__init__", _Construction(self._made))
-        return True
+    def install(self) -> None:
+        """Wrap construction and transport, so that every client is seen; later, where ccxt is imported later."""
+        self._wanted = True
+        if not self._hooked:
+            self._hooked = True
+            for name in ("ccxt.base.exchange", "ccxt.async_support.base.exchange"):
+                # Called at once where the module is there.
+                wrapt.register_post_import_hook(self._imported, name)
+        else:
+            for name in ("ccxt.base.exchange", "ccxt.async_support.base.exchange"):
+                if name in sys.modules:
+                    self._imported(sys.modules[name])
+
+    def _imported(self, module: Any) -> None:
+        with failures.kept("instrumentation"), self._lock:
+            if not self._wanted:
+                return
+            for name in ("BaseExchange", "Exchange"):
+                base = vars(module).get(name)
+                if inspect.isclass(base) and "fetch2" in vars(base):
+                    self._wrap_transport(base)
+                    if base.__module__ == "ccxt.base.exchange":
+                        self._patches.wrap(base, "__init__", _Construction(self._made))
+
+    def _wrap_transport(self, owner: type) -> None:
+        for name, point in self._transport.items():
+            if name in vars(owner):
+                self._patches.wrap(owner, name, point)
 
     def bind(self, client: Any, binding: Binding) -> None:
         """Wrap what the client's class gets its methods from, and give the client its binding."""
@@ -89,14 +112,10 @@ class Ccxt:
             client.__dict__[BINDING] = binding
             self._bound.add(client)
 
-    def unbind(self, client: Any) -> None:
-        """Take the binding from a client; its class stays wrapped for other clients."""
-        client.__dict__.pop(BINDING, None)
-        self._bound.discard(client)
-
     def undo(self) -> None:
         """Put back every attribute of every class and take the binding from every client."""
         with self._lock:
+            self._wanted = False
             for client in list(self._bound):
                 client.__dict__.pop(BINDING, None)
             self._bound.clear()
@@ -108,9 +127,8 @@ class Ccxt:
             return
         self._patches.touch(kind)
         for owner in kind.__mro__:
-            for name, point in _TRANSPORT.items():
-                if name in vars(owner) and owner is not object:
-                    self._patches.wrap(owner, name, point)
+            if owner is not object:
+                self._wrap_transport(owner)
         for camel in (*client.has, "loadMarkets"):
             name = _snake(camel)
             if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
@@ -129,7 +147,7 @@ class Ccxt:
             original = vars(owner).get(name)
             if not inspect.isfunction(original) or inspect.iscoroutinefunction(original) != is_async:
                 continue
-            wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original)))
+            wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original), self._made))
             stood = original_of(wrapper)
             for klass in kind.__mro__:
                 if vars(klass).get(camel) is stood:
