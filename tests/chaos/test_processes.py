@@ -127,8 +127,10 @@ def test_sigterm_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, w
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 1)])
 def test_a_signal_in_the_middle_of_an_await_ends_the_bot_as_without(run, hanging, watched, sent, code):
     body = """
-    import asyncio
+    import asyncio, signal
     import ccxt.async_support
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 
     async def main():
         bot.other = ccxt.async_support.binance({"timeout": 60000, "timeout_on_exit": 0})

@@ -88,7 +88,7 @@ def outcomes(client):
 def test_odd_arguments_get_what_ccxt_gives_and_telemetry_goes_on(
     blocking, venue, make_bot, watch_over, collect, exported, scrape, until
 ):
-    """With tradewatch's own providers, encoded for a real collector and a real scrape; strict: nothing of ours fails."""
+    """With tradewatch's own providers, for a real collector and a real scrape; strict: nothing of ours fails."""
     collector = collect()
     exported(collector.url)
     expected = outcomes(blocking.client(venue()))

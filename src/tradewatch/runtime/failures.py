@@ -13,9 +13,10 @@ from tradewatch.runtime.scrub import scrubber
 
 _log = logging.getLogger("tradewatch")
 _LOG_EVERY_S = 60.0
-_READ = 20_000
+_READ = 4_000
 _args_of = BaseException.__dict__["args"].__get__
 _SHOWN = 500
+_LARGEST = 10**60
 
 
 def describe(error: BaseException) -> str:
@@ -23,10 +24,13 @@ def describe(error: BaseException) -> str:
 
     Read from its arguments alone: an exception's own `__str__` may raise, block, or print the request that it wraps.
     """
-    said = ", ".join(str(a)[:_READ] for a in _args_of(error) if type(a) in (str, int, float))
+    said = ", ".join(
+        str(a)[:_READ] for a in _args_of(error) if type(a) in (str, float) or (type(a) is int and abs(a) < _LARGEST)
+    )
     name = type(error).__name__
     # Scrubbed before it is cut: half of a secret would not be known as one.
-    return f"{name}: {scrubber.text(said)[:_SHOWN]}" if said else name
+    # Half a surrogate pair could not be exported.
+    return f"{name}: {scrubber.text(said.encode('utf-8', 'replace').decode())[:_SHOWN]}" if said else name
 
 
 class Kept:

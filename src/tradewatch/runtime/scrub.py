@@ -16,7 +16,10 @@ _WHAT = (
     r"(?:api[-_]?key|x-mbx-apikey|api[-_]?sign|signature|secret|passphrase|password|token|authorization|listenkey"
     r"|private[-_]?key)"
 )
-_PAIR = re.compile(rf"(?i)([\"']?[\w-]*{_WHAT}[\w-]*[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)([^\s\"'&,;)\]}}]+)")
+# It begins with the word itself: what may stand before it would be tried from every place of a long text.
+_PAIR = re.compile(
+    rf"(?i)({_WHAT}[\w-]{{0,40}}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"']?(?:bearer\s+|basic\s+)?)([^\s\"'&,;)\]}}]+)"
+)
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 _USERINFO = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 

@@ -60,5 +60,5 @@ def test_a_long_word_takes_no_longer_than_any_text(piece):
             costs.append(time.thread_time_ns() - began)
         return min(costs)
 
-    length = 3_000
-    assert cost((piece * length)[:length]) < 40 * cost(("<b>any</b> " * length)[:length])
+    length = 600
+    assert cost((piece * length)[:length]) < 20 * cost(("<b>any</b> " * length)[:length])

@@ -12,6 +12,7 @@ _MS = 1_000_000
 _LONGEST = 120
 _READ = 20_000
 _LARGEST_POWER = 60
+_LARGEST = 10**_LARGEST_POWER
 
 
 def exact(value: Any, raw: Any = None) -> Decimal | None:
@@ -21,6 +22,8 @@ def exact(value: Any, raw: Any = None) -> Decimal | None:
     number; else the shortest decimal that gives the float back.
     """
     if type(value) not in (int, float, str, Decimal) or value == "":
+        return None
+    if type(value) is int and abs(value) >= _LARGEST:
         return None
     if type(value) is float and type(raw) is dict:
         for text in raw.values():
@@ -44,7 +47,7 @@ def label(value: Any) -> str | None:
         text = value
     elif type(value) is bytes:
         text = value.decode("utf-8", "replace")
-    elif type(value) in (int, float):
+    elif type(value) is float or (type(value) is int and abs(value) < _LARGEST):
         text = repr(value)
     elif isinstance(value, str):
         text = str.__str__(value)
@@ -52,6 +55,8 @@ def label(value: Any) -> str | None:
         return None
     # Scrubbed before it is cut: half of a secret would not be known as one.
     text = text[:_READ]
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be exported
     return (scrubber.text(text) if "=" in text or ":" in text else scrubber.value(text))[:_LONGEST] or None
 
 

@@ -99,7 +99,7 @@ def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
     for trade in trades:
         told = mapping(trade)
         ids = (told.get("symbol"), told.get("order"), told.get("id"))
-        if ids in seen.trades:
+        if all(type(each) is str for each in ids) and ids in seen.trades:
             continue
         made = fill(live.probe.account, told, {}, now, "trades")
         if made is not None and not seen.trade(made.market, made.order_id, made.trade_id):
@@ -158,10 +158,16 @@ def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
 
 def _read_book(live: LiveCall, seen: Seen, result: Any) -> None:
     told = mapping(result)
-    bids, asks = told.get("bids"), told.get("asks")
-    if bids and asks and type(bids) is list and type(asks) is list:
-        made = _mark(told.get("symbol") or live.symbol, bids[0][0], asks[0][0], None, live.probe.clock.now_ns())
+    bid, ask = _best(told.get("bids")), _best(told.get("asks"))
+    if bid is not None and ask is not None:
+        made = _mark(told.get("symbol") or live.symbol, bid, ask, None, live.probe.clock.now_ns())
         live.marks = (made,) if made is not None else ()
+
+
+def _best(levels: Any) -> Any:
+    """The price of the first level of one side of a book; None where there is none."""
+    best = levels[0] if isinstance(levels, list) and levels else None
+    return best[0] if isinstance(best, (list, tuple)) and best else None
 
 
 OBSERVERS: dict[str, Callable[[LiveCall, Seen, Any], None]] = {

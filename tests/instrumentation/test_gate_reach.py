@@ -1,0 +1,176 @@
+"""A halt reaches every client of the process: those nobody found, shared ones, copies, and tasks begun elsewhere."""
+
+import asyncio
+import copy
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import tradewatch
+
+SYMBOL = "BTC/USDT"
+
+
+def test_a_client_in_a_closure_is_watched_from_its_first_call(api, venue, make_bot, watch_over):
+    place = venue()
+    hidden = api.client(place)
+    watch = watch_over(make_bot(api.client(place)), clock=place.clock)
+    watch.halt("news")
+    with pytest.raises(api.ccxt.InvalidOrder):
+        api.do(hidden.create_order(SYMBOL, "market", "buy", 1))
+    assert place.orders() == []
+
+
+def test_either_bots_halt_stops_a_client_that_both_have(api, venue, make_bot, watch_over, tmp_path):
+    place = venue()
+    client = api.client(place)
+    first, second = make_bot(client), make_bot(client)
+    watch_over(first, clock=place.clock)
+    watch = watch_over(second, clock=place.clock, state_dir=tmp_path / "second")
+    assert any("belongs to another bot too" in note for note in watch.status().notes)
+    watch.halt("news")
+    with pytest.raises(api.ccxt.InvalidOrder):
+        api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    watch.resume("fine")
+    api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    assert len(place.orders()) == 1
+
+
+def test_a_copy_that_outlives_its_watch_belongs_to_the_next(blocking, venue, make_bot, watch_over):
+    place = venue()
+    mine = type("Mine", (blocking.ccxt.binance,), {})  # copying writes a name into the class
+    bot = make_bot(blocking.client(place, mine))
+    watch_over(bot, clock=place.clock)
+    bot.exchange = copy.copy(bot.exchange)
+    tradewatch.uninstrument(bot)
+    watch = watch_over(bot, clock=place.clock)
+    watch.halt("news")
+    with pytest.raises(blocking.ccxt.InvalidOrder):
+        bot.exchange.create_order(SYMBOL, "market", "buy", 1)
+
+
+def test_an_order_of_a_task_that_a_read_began_is_an_order(awaiting, venue, make_bot, watch_over):
+    place = venue()
+    begun = []
+
+    class Mine(awaiting.ccxt.binance):
+        async def fetch_ticker(self, symbol, params={}):  # noqa: B006
+            begun.append(asyncio.ensure_future(self.later(symbol)))
+            return await super().fetch_ticker(symbol, params)
+
+        async def later(self, symbol):
+            await asyncio.sleep(0.05)
+            return await self.create_order(symbol, "market", "buy", 1)
+
+    client = awaiting.client(place, Mine)
+    watch = watch_over(make_bot(client), clock=place.clock)
+
+    async def trade():
+        await client.fetch_ticker(SYMBOL)
+        await asyncio.to_thread(watch.halt, "news")
+        return await asyncio.gather(*begun, return_exceptions=True)
+
+    [outcome] = awaiting.do(trade())
+    assert isinstance(outcome, awaiting.ccxt.InvalidOrder)
+    assert place.orders() == []
+    tradewatch.shutdown()
+    assert watch.status().orders == {"refused": 1}
+
+
+def test_a_closed_gate_stays_closed_until_the_process_is_gone(venue, tmp_path):
+    place = venue()
+    script = """
+    import re, sys, threading, time
+    import ccxt, tradewatch
+    url, state = sys.argv[1:3]
+    client = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret", "enableRateLimit": False,
+                           "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}})
+    client.has["fetchCurrencies"] = False
+    def moved(v):
+        return {k: moved(i) for k, i in v.items()} if isinstance(v, dict) else re.sub(r"^https?://[^/]+", url, v)
+    client.urls["api"] = moved(client.urls["api"])
+    client.load_markets()
+    watch = tradewatch.instrument(client, state_dir=state, port=0)
+    watch.halt("news")
+    def trade():
+        while True:
+            try:
+                client.create_order("BTC/USDT", "market", "buy", 0.001)
+            except ccxt.InvalidOrder:
+                pass
+    threading.Thread(target=trade, daemon=True).start()
+    time.sleep(0.3)
+    """
+    file = tmp_path / "bot.py"
+    file.write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, str(file), place.url, str(tmp_path / "state")], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert place.orders() == []
+
+
+def test_a_library_imported_later_is_watched(venue, tmp_path):
+    place = venue()
+    script = """
+    import re, sys
+    import tradewatch
+    class Bot: pass
+    bot = Bot()
+    url, state = sys.argv[1:3]
+    watch = tradewatch.instrument(bot, state_dir=state, port=0)
+    import ccxt
+    client = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret",
+                           "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}})
+    client.has["fetchCurrencies"] = False
+    def moved(v):
+        return {k: moved(i) for k, i in v.items()} if isinstance(v, dict) else re.sub(r"^https?://[^/]+", url, v)
+    client.urls["api"] = moved(client.urls["api"])
+    watch.halt("news")
+    try:
+        client.create_order("BTC/USDT", "market", "buy", 1)
+    except tradewatch.OrderRefused as error:
+        assert isinstance(error, ccxt.InvalidOrder)
+        sys.exit(7)
+    """
+    file = tmp_path / "bot.py"
+    file.write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, str(file), place.url, str(tmp_path / "state")], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 7, done.stderr
+    assert place.orders() == []
+
+
+def test_a_wall_clock_set_back_stops_no_rule(blocking, venue, make_bot, watch_over, until):
+    rows = [(100, 100, 100, 100), (100, 100, 50, 50), *[(50, 50, 50, 50)] * 10]
+    place = venue(rows=rows, balances={"BTC": "100", "USDT": "1000"})
+    client = blocking.client(place)
+
+    class SetBack:
+        """The wall clock that the SDK sees, an hour behind what it said before; the monotonic one goes on."""
+
+        back_ns = 0
+
+        def now_ns(self):
+            return place.clock.now_ns() - self.back_ns
+
+        def mono_ns(self):
+            return place.clock.mono_ns()
+
+        def real_seconds(self, seconds):
+            return seconds
+
+    clock = SetBack()
+    watch = watch_over(make_bot(client), clock=clock)
+    client.fetch_balance()
+    client.fetch_ticker(SYMBOL)
+    until(lambda: watch.status().portfolio.day_start is not None)
+    place.clock.pass_seconds(150)
+    clock.back_ns = 5 * 10**9
+    client.fetch_ticker(SYMBOL)
+    place.clock.pass_seconds(2)
+    client.fetch_ticker(SYMBOL)
+    until(lambda: watch.status().breaker.state == "HALTED")
