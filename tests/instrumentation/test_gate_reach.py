@@ -53,7 +53,7 @@ def test_a_copy_that_outlives_its_watch_belongs_to_the_next(blocking, venue, mak
 
 def test_an_order_of_a_task_that_a_read_began_is_an_order(awaiting, venue, make_bot, watch_over):
     place = venue()
-    begun = []
+    begun, halted = [], asyncio.Event()
 
     class Mine(awaiting.ccxt.binance):
         async def fetch_ticker(self, symbol, params={}):  # noqa: B006
@@ -61,7 +61,7 @@ def test_an_order_of_a_task_that_a_read_began_is_an_order(awaiting, venue, make_
             return await super().fetch_ticker(symbol, params)
 
         async def later(self, symbol):
-            await asyncio.sleep(0.05)
+            await halted.wait()
             return await self.create_order(symbol, "market", "buy", 1)
 
     client = awaiting.client(place, Mine)
@@ -70,6 +70,7 @@ def test_an_order_of_a_task_that_a_read_began_is_an_order(awaiting, venue, make_
     async def trade():
         await client.fetch_ticker(SYMBOL)
         await asyncio.to_thread(watch.halt, "news")
+        halted.set()
         return await asyncio.gather(*begun, return_exceptions=True)
 
     [outcome] = awaiting.do(trade())

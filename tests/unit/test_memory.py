@@ -10,7 +10,7 @@ import pytest
 from tradewatch.memory import Memory
 from tradewatch.model import Balances, Fill, Mark, Money
 from tradewatch.portfolio import DayStart, Peak, Portfolio
-from tradewatch.store import Store
+from tradewatch.store import Store, decode
 
 USDT = "USDT"
 
@@ -86,7 +86,8 @@ def test_a_peak_that_moves_with_every_price_is_written_now_and_then(folder, hand
     for n in range(50):
         memory.watermarks(msgspec.structs.replace(snapshot, peak=Peak(Decimal(n + 1), USDT, n)))
     write(memory)
-    assert len(list(store.read(("portfolio.peak",)))) == 1
+    written = [decode(event, Peak).equity for event in store.read(("portfolio.peak",))]
+    assert written == [1, 50], "the first one, and at the end the last"
     store.close()
 
 

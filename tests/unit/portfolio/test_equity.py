@@ -46,7 +46,7 @@ def equity(portfolio):
 
 
 def test_equity_is_what_is_held_times_what_it_is_worth(portfolio, clock):
-    assert portfolio.snapshot().equity == Equity(None, "USDT", (BALANCES_NOT_SEEN,), clock.now_ns())
+    assert portfolio.snapshot().equity == Equity(None, "USDT", (BALANCES_NOT_SEEN,), clock.now_ns(), False)
     assert portfolio.balances(balances(0, BTC="2", USDT="1000"))
     assert equity(portfolio) == (1_200, ())
     portfolio.fill(fill("buy", 1, 110, 5, fees=[("0.01", "BTC"), ("3", "USDT")]))
@@ -57,7 +57,7 @@ def test_equity_is_what_is_held_times_what_it_is_worth(portfolio, clock):
 
 def test_equity_is_in_the_quote_of_the_first_market_unless_told(clock):
     portfolio = Portfolio(clock)
-    assert portfolio.snapshot().equity == Equity(None, None, (BALANCES_NOT_SEEN,), clock.now_ns())
+    assert portfolio.snapshot().equity == Equity(None, None, (BALANCES_NOT_SEEN,), clock.now_ns(), False)
     mark(portfolio, clock, "0.04", "ETH/BTC")
     mark(portfolio, clock, "50000", "BTC/USDT")
     portfolio.balances(balances(0, ETH="10", USDT="5000"))
