@@ -315,6 +315,10 @@ def test_a_rule_that_fires_refuses_the_next_order(api, venue, make_bot, watch_ov
     until(halted)
     with pytest.raises(api.ccxt.InvalidOrder, match="by LostMoney: lost -"):
         api.do(client.create_order(SYMBOL, "market", "sell", 1))
-    [alert] = [r for r in watch.status().rules if r.rule.name == "LostMoney"]
-    assert alert.state == "firing"
+
+    def firing():
+        place.clock.pass_seconds(0.02)
+        return [r.state for r in watch.status().rules if r.rule.name == "LostMoney"] == ["firing"]
+
+    until(firing)
     assert len(place.orders()) == 2
