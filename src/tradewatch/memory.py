@@ -1,4 +1,4 @@
-"""What of the portfolio survives a restart: fills, first prices (they cost what was held), the day's start, the peak.
+"""What of the portfolio survives a restart: fills, first prices (they cost what was held), what loss is measured from.
 
 The safety thread queues; the service thread writes, since a disk may be slow.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tradewatch.model import Event, Fill, Mark
-from tradewatch.portfolio import DayStart, Peak, Portfolio, PortfolioSnapshot
+from tradewatch.model import Event, Fill, Mark, OrderReport
+from tradewatch.portfolio import Portfolio, PortfolioSnapshot, Watermarks
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.runtime.service import pause
@@ -21,11 +21,11 @@ from tradewatch.store import Store, StoreUnavailable, decode
 
 FILL = "portfolio.fill"
 FIRST_MARK = "portfolio.first_mark"
-DAY_START = "portfolio.day_start"
-PEAK = "portfolio.peak"
+REPORT = "portfolio.report"
+WATERMARKS = "portfolio.watermarks"
 _EVERY_S = 0.1
 # A rising market moves the peak with every price; a restart may lose this much of it.
-_PEAK_EVERY_S = 30.0
+_WATERMARKS_EVERY_S = 30.0
 
 
 class Memory:
@@ -39,10 +39,9 @@ class Memory:
         self._store = store
         self._waiting: deque[tuple[str, msgspec.Struct]] = deque()
         self._marked: set[str] = set()
-        self._day_start: DayStart | None = None
-        self._peak: Peak | None = None
-        self._newest_peak: Peak | None = None
-        self._peak_at = 0.0
+        self._portfolio: Portfolio | None = None
+        self._watermarks: Watermarks | None = None
+        self._watermarks_at = 0.0
 
     def recall(self, portfolio: Portfolio) -> None:
         """Put back what an earlier run wrote."""
@@ -51,17 +50,17 @@ class Memory:
         for event in self._read():
             with failures.kept("recall"):
                 if event.kind == FILL:
-                    portfolio.fill(decode(event, Fill))
+                    portfolio.fill(decode(event, Fill), recalled=True)
+                elif event.kind == REPORT:
+                    portfolio.report(decode(event, OrderReport), recalled=True)
                 elif event.kind == FIRST_MARK:
                     mark = decode(event, Mark)
                     self._marked.add(mark.market)
                     portfolio.restore(first_marks=(mark,))
-                elif event.kind == DAY_START:
-                    self._day_start = decode(event, DayStart)
                 else:
-                    self._peak = decode(event, Peak)
+                    self._watermarks = decode(event, Watermarks)
             breathe()
-        portfolio.restore(self._day_start, self._peak)
+        portfolio.restore(self._watermarks)
 
     def fill(self, fill: Fill) -> None:
         """Keep a fill."""
@@ -73,27 +72,33 @@ class Memory:
             self._marked.add(mark.market)
             self._queue(FIRST_MARK, mark)
 
-    def watermarks(self, snapshot: PortfolioSnapshot) -> None:
-        """Keep the day's start, and the peak now and then."""
-        if snapshot.day_start is not None and snapshot.day_start != self._day_start:
-            self._day_start = snapshot.day_start
-            self._queue(DAY_START, snapshot.day_start)
-        self._newest_peak = snapshot.peak
-        if time.monotonic() >= self._peak_at:
-            self._keep_peak()
+    def report(self, report: OrderReport) -> None:
+        """Keep what the venue said of an order whose trades are not known."""
+        self._queue(REPORT, report)
 
-    def _keep_peak(self) -> None:
-        if self._newest_peak is not None and self._newest_peak != self._peak:
-            self._peak = self._newest_peak
-            self._peak_at = time.monotonic() + _PEAK_EVERY_S
-            self._queue(PEAK, self._peak)
+    def watermarks(self, portfolio: Portfolio, snapshot: PortfolioSnapshot) -> None:
+        """Keep what losses are measured from: a new day's start at once, all else now and then."""
+        self._portfolio = portfolio
+        known = self._watermarks.day_start if self._watermarks is not None else None
+        if snapshot.day_start != known or time.monotonic() >= self._watermarks_at:
+            self._keep_watermarks(portfolio)
+
+    def _keep_watermarks(self, portfolio: Portfolio) -> None:
+        self._watermarks_at = time.monotonic() + _WATERMARKS_EVERY_S
+        watermarks = portfolio.watermarks()
+        if watermarks is not None and watermarks != self._watermarks:
+            self._watermarks = watermarks
+            self._queue(WATERMARKS, watermarks)
 
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
             await self._write()
             await pause(ending, _EVERY_S)
-        self._keep_peak()
+        # The safety thread has ended: nobody else has the books now.
+        with failures.kept("store"):
+            if self._portfolio is not None:
+                self._keep_watermarks(self._portfolio)
         await self._write()
 
     async def _write(self) -> None:
@@ -113,6 +118,6 @@ class Memory:
     def _read(self) -> Iterator[Event]:
         assert self._store is not None
         try:
-            yield from self._store.read((FIRST_MARK, FILL, DAY_START, PEAK))
+            yield from self._store.read((FIRST_MARK, FILL, REPORT, WATERMARKS))
         except StoreUnavailable as error:
             failures.warn("store", f"what earlier runs kept could not be read: {error}")

@@ -24,6 +24,8 @@ from tradewatch.telemetry.tally import Tally
 # Prices wait this long at most; orders and fills wake the thread.
 COALESCE_S = 0.05
 _STRETCH_NS = 200_000
+# A list of all tickers has thousands of prices.
+_MARKS_A_STRETCH = 25
 _ADVANCE_EVERY_NS = 1_000_000_000
 
 
@@ -126,16 +128,21 @@ class Safety:
         books = self._portfolio
         self.tally.book(call)
         changed = bool(call.requests)
-        for mark in call.marks:
+        for n, mark in enumerate(call.marks, 1):
             changed = books.mark(mark) or changed
             self._memory.mark(mark)
+            if n % _MARKS_A_STRETCH == 0:
+                breathe()
         # Fills before reports: an order without its trades would be booked provisionally first.
         for fill in call.fills:
             if books.fill(fill):
                 changed = True
                 self._memory.fill(fill)
         for report in call.reports:
-            changed = books.report(report) or changed
+            if books.report(report):
+                changed = True
+                if books.stands_provisionally(report.key):
+                    self._memory.report(report)
         if call.balances is not None:
             changed = books.balances(call.balances) or changed
         return changed
@@ -143,7 +150,7 @@ class Safety:
     def _publish(self) -> None:
         snapshot = self._portfolio.snapshot()
         self.snapshot = snapshot
-        self._memory.watermarks(snapshot)
+        self._memory.watermarks(self._portfolio, snapshot)
         self.published = (
             *portfolio_metrics.readings(snapshot),
             *self.tally.readings(),

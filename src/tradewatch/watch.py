@@ -106,6 +106,7 @@ class Watch:
         self._ccxt = ccxt
         self._gauges = gauges
         self._account = account
+        self._named_venue: str | None = None
         self._limits = values
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
@@ -182,7 +183,7 @@ class Watch:
                 self._shared.append((path, known))
             return
         exchange = str(getattr(client, "id", "") or type(client).__name__)
-        probe = Probe(exchange, self._account_of(client), self._cells, self._journal, self._clock)
+        probe = Probe(exchange, self._account_of(client, exchange), self._cells, self._journal, self._clock)
         binding = Binding(probe, self._gate, explain, found=found)
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         self._ccxt.bind(client, binding)
@@ -302,14 +303,18 @@ class Watch:
                 self._store.append("account.salt", fresh, durable=True)
         return fresh.salt.encode()
 
-    def _account_of(self, client: Any) -> str:
-        """The account's name: as set, else a salted hash of its key."""
+    def _account_of(self, client: Any, exchange: str) -> str:
+        """The account's name: as set, else a salted hash of venue and key.
+
+        Where one is set, it is that of the first venue; on others it has the venue's name behind it.
+        """
         if self._account is not None:
-            return self._account
+            self._named_venue = self._named_venue or exchange
+            return self._account if exchange == self._named_venue else f"{self._account}-{exchange}"
         key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
         if not isinstance(key, str) or not key:
             return "public"
-        return hashlib.blake2s(key.encode(), key=self._salt, digest_size=5).hexdigest()
+        return hashlib.blake2s(f"{exchange}:{key}".encode(), key=self._salt, digest_size=5).hexdigest()
 
     def _notes(self) -> tuple[str, ...]:
         notes = [f"{path} belongs to another bot too; its calls are counted there" for path, _ in self._shared]

@@ -133,3 +133,42 @@ def test_a_result_that_the_bot_changes_is_booked_as_it_came(api, venue, make_bot
     tradewatch.shutdown()
     assert watch.status().portfolio.fills == 1
     assert watch.status().orders == {"filled": 1}
+
+
+def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(api, venue, make_bot, watch_over, application):
+    """A tenth of the account goes between two runs: without the flow it would be a loss beyond every limit."""
+    figures = []
+    for usdt in ("18000", "15500"):
+        place = venue(rows=rows(3), balances={"BTC": "0.5", "USDT": usdt})
+        client = api.client(place)
+        watch = watch_over(make_bot(client), clock=place.clock, currency="USDT", account="main", **application.settings)
+        api.do(client.fetch_balance())
+        api.do(client.fetch_ticker(SYMBOL))
+        tradewatch.shutdown()
+        figures.append(watch.status())
+    before, after = (each.portfolio for each in figures)
+    assert before.equity.value - after.equity.value == 2500
+    assert before.peak.equity - after.peak.equity == before.day_start.equity - after.day_start.equity == 2500
+    assert (after.daily_pnl, after.drawdown_ratio) == (0, 0)
+    assert [(of.currency, of.amount) for of in after.flows] == [("USDT", -2500)]
+    assert figures[1].breaker.state == "ACTIVE"
+
+
+def test_one_false_price_halts_nothing_and_a_second_one_does(
+    api, venue, make_bot, watch_over, application, hand_clock, until
+):
+    crash = [(100,) * 4] * 2 + [(60,) * 4] + [(100,) * 4] + [(60,) * 4] * 5
+    place = venue(rows=crash, clock=hand_clock)
+    client = api.client(place)
+    watch = watch_over(make_bot(client), clock=hand_clock, currency="USDT", **application.settings)
+    api.do(client.fetch_balance())
+    active, doubted, halted = ("ACTIVE", False), ("ACTIVE", True), ("HALTED", False)
+
+    def state():
+        said = watch.status()
+        return said.breaker.state, bool(said.portfolio.equity.stale)
+
+    for expected in (active, active, doubted, active, doubted, halted):
+        api.do(client.fetch_ticker(SYMBOL))
+        until(lambda expected=expected: state() == expected)
+        hand_clock.pass_seconds(58)

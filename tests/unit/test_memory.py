@@ -1,15 +1,13 @@
 """What of the portfolio survives a restart, with a real store on disk."""
 
 import asyncio
-import datetime
 from decimal import Decimal
 
-import msgspec
 import pytest
 
 from tradewatch.memory import Memory
-from tradewatch.model import Balances, Fill, Mark, Money
-from tradewatch.portfolio import DayStart, Peak, Portfolio
+from tradewatch.model import Balances, Fill, Mark, Money, OrderKey, OrderReport
+from tradewatch.portfolio import Portfolio, Watermarks
 from tradewatch.store import Store, decode
 
 USDT = "USDT"
@@ -64,30 +62,73 @@ def test_fills_and_the_first_price_of_what_was_held_come_back(folder, hand_clock
     assert is_now.cost_from == was.cost_from
 
 
+def held(clock, **totals):
+    now = clock.now_ns()
+    return Balances("main", tuple(Money(Decimal(amount), of) for of, amount in totals.items()), now, now)
+
+
+def seen(portfolio, clock, price, **totals):
+    """A portfolio that has seen a price and, where given, balances."""
+    portfolio.mark(Mark("BTC/USDT", Decimal(price), clock.now_ns(), "mid"))
+    if totals:
+        portfolio.balances(held(clock, **totals))
+    return portfolio.snapshot()
+
+
+def restarted(folder, clock):
+    store = Store.open(folder, clock)
+    portfolio = Portfolio(clock, USDT)
+    Memory(store).recall(portfolio)
+    store.close()
+    return portfolio
+
+
 def test_the_days_start_and_the_peak_come_back(folder, hand_clock):
     store = Store.open(folder, hand_clock)
     memory, portfolio = Memory(store), Portfolio(hand_clock, USDT)
-    day = DayStart(datetime.date(2023, 3, 3), Decimal("24000.5"), USDT)
-    peak = Peak(Decimal("25000.25"), USDT, hand_clock.now_ns())
-    snapshot = portfolio.snapshot()
-    memory.watermarks(msgspec.structs.replace(snapshot, day_start=day, peak=peak))
+    memory.watermarks(portfolio, seen(portfolio, hand_clock, 100, BTC=1, USDT=1000))
+    memory.watermarks(portfolio, seen(portfolio, hand_clock, 104))
+    memory.watermarks(portfolio, seen(portfolio, hand_clock, 102))
     write(memory)
     store.close()
+    after = seen(restarted(folder, hand_clock), hand_clock, 101, BTC=1, USDT=1000)
+    assert (after.day_start.equity, after.peak.equity) == (1100, 1104)
+    assert (after.equity.value, after.daily_pnl, after.flows, after.incomplete) == (1101, 1, (), ())
+
+
+def test_what_a_killed_bot_had_reported_without_trades_comes_back(folder, hand_clock):
+    """As venues do that answer an order with amounts alone: the fill stands until its trades are seen."""
     store = Store.open(folder, hand_clock)
-    after = Portfolio(hand_clock, USDT)
-    Memory(store).recall(after)
+    memory, before = Memory(store), Portfolio(hand_clock, USDT)
+    seen(before, hand_clock, 100, BTC=0, USDT=1000)
+    hand_clock.pass_seconds(10)
+    key = OrderKey("paper", "main", "BTC/USDT", "7", None)
+    one, now = Decimal(1), hand_clock.now_ns()
+    report = OrderReport(key, "buy", "limit", "filled", one, Decimal(98), one, Decimal(98), None, now, now)
+    assert before.report(report)
+    assert before.stands_provisionally(key)
+    memory.report(report)
+    write(memory)
     store.close()
-    assert (after.snapshot().day_start, after.snapshot().peak) == (day, peak)
+    after = restarted(folder, hand_clock)
+    hand_clock.pass_seconds(10)
+    snapshot = seen(after, hand_clock, 100, BTC=1, USDT=902)
+    [position] = snapshot.positions
+    assert (position.amount, position.average, snapshot.equity.value) == (1, 98, 1002)
+    assert "booked as reported" in snapshot.incomplete[0]
+    after.fill(Fill("main", "BTC/USDT", "7", "1", "buy", one, Decimal(98), (), now, "trades"))
+    assert after.snapshot().incomplete == ()
+    assert not after.stands_provisionally(key)
 
 
 def test_a_peak_that_moves_with_every_price_is_written_now_and_then(folder, hand_clock):
     store = Store.open(folder, hand_clock)
-    memory, snapshot = Memory(store), Portfolio(hand_clock, USDT).snapshot()
+    memory, portfolio = Memory(store), Portfolio(hand_clock, USDT)
     for n in range(50):
-        memory.watermarks(msgspec.structs.replace(snapshot, peak=Peak(Decimal(n + 1), USDT, n)))
+        memory.watermarks(portfolio, seen(portfolio, hand_clock, 100 + n, **({} if n else {"BTC": 1})))
     write(memory)
-    written = [decode(event, Peak).equity for event in store.read(("portfolio.peak",))]
-    assert written == [1, 50], "the first one, and at the end the last"
+    written = [decode(event, Watermarks).peak.equity for event in store.read(("portfolio.watermarks",))]
+    assert written == [100, 149], "the first one, and at the end the last"
     store.close()
 
 

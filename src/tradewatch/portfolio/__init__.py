@@ -9,12 +9,22 @@ from tradewatch.portfolio.average_cost import CostFrom
 from tradewatch.portfolio.equity import BALANCES_NOT_SEEN
 from tradewatch.portfolio.ledger import Correction, Unvalued
 from tradewatch.portfolio.portfolio import Portfolio
-from tradewatch.portfolio.readings import DayStart, FillCount, Peak, PortfolioSnapshot, PositionReading, Total
+from tradewatch.portfolio.readings import (
+    Counted,
+    DayStart,
+    FillCount,
+    Peak,
+    PortfolioSnapshot,
+    PositionReading,
+    Total,
+    Watermarks,
+)
 
 __all__ = [
     "BALANCES_NOT_SEEN",
     "Correction",
     "CostFrom",
+    "Counted",
     "DayStart",
     "FillCount",
     "Peak",
@@ -23,5 +33,6 @@ __all__ = [
     "PositionReading",
     "Total",
     "Unvalued",
+    "Watermarks",
     "shown",
 ]

@@ -16,12 +16,18 @@ from tradewatch.portfolio.wallet import Wallet
 
 BALANCES_NOT_SEEN = "balances not seen yet: the bot has not called fetch_balance"
 
+NO_MARKET_SEEN = "no market seen yet: it says what currency equity is in"
+
 
 class Valuation(msgspec.Struct, frozen=True):
-    """Equity, and the balances that are not in it since the bot deals in no market of theirs."""
+    """Equity, the balances that are not in it since the bot deals in no market of theirs, and those that are.
+
+    `counted` are account and currency of what is summed, also where nothing is held of it.
+    """
 
     equity: Equity
     unvalued: tuple[Total, ...]
+    counted: frozenset[tuple[str, str]]
 
 
 def valuation(
@@ -53,8 +59,11 @@ def valuation(
     stale: list[str] = []
     held: dict[str, Decimal] = {}
     unvalued: list[Total] = []
+    counted: set[tuple[str, str]] = set()
     if not wallets:
         missing.append(BALANCES_NOT_SEEN)
+    elif currency is None:
+        missing.append(NO_MARKET_SEEN)
     for account in sorted(wallets):
         wallet = wallets[account]
         where = f"{account}: " if many else ""
@@ -64,6 +73,7 @@ def valuation(
         for of in sorted(wallet.currencies()):
             amount = wallet.amount(of)
             if of in dealt_in or of == currency:
+                counted.add((account, of))
                 held[of] = add(held.get(of, ZERO), amount)
             elif amount:
                 unvalued.append(Total(account, of, shown(amount)))
@@ -83,10 +93,13 @@ def valuation(
             continue
         if rate.is_stale:
             stale.append(f"{of}: price older than {prices.max_age_s:g} s")
+        elif rate.is_doubted:
+            stale.append(f"{of}: a price far from the last one waits for a second")
         value = add(value, multiply(amount, rate.value))
     known = None if missing else shown(value)
     is_priced = not missing and not stale
-    return Valuation(Equity(known, currency, (*missing, *differing, *stale), at_ns, is_priced), tuple(unvalued))
+    equity = Equity(known, currency, (*missing, *differing, *stale), at_ns, is_priced)
+    return Valuation(equity, tuple(unvalued), frozenset(counted))
 
 
 def _add_contract(
@@ -114,6 +127,8 @@ def _add_contract(
             return
         if price.is_stale:
             stale.append(f"{symbol}: price older than {prices.max_age_s:g} s")
+        elif price.is_doubted:
+            stale.append(f"{symbol}: a price far from the last one waits for a second")
         worth = multiply(holding.amount, price.value)
     before = book.holding_at(wallet.cut_ns).realized or ZERO
     result = subtract(add(holding.cash, worth), before)

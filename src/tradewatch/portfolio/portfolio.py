@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from decimal import Decimal
 
-from tradewatch.model import Balances, Clock, Fill, Mark, OrderReport
+from tradewatch.model import Balances, Clock, Equity, Fill, Mark, Money, OrderKey, OrderReport
 from tradewatch.portfolio import performance
-from tradewatch.portfolio.arithmetic import ZERO, add, divide, multiply, plain, shown, subtract
+from tradewatch.portfolio.arithmetic import ZERO, add, divide, multiply, plain, shown, subtract, total
 from tradewatch.portfolio.book import Book
 from tradewatch.portfolio.equity import valuation
 from tradewatch.portfolio.ledger import Ledger, Movement
 from tradewatch.portfolio.market import Market, market_of
 from tradewatch.portfolio.prices import Prices, Rate
-from tradewatch.portfolio.readings import DayStart, FillCount, Peak, PortfolioSnapshot, PositionReading, Total
+from tradewatch.portfolio.readings import (
+    Counted,
+    DayStart,
+    FillCount,
+    Peak,
+    PortfolioSnapshot,
+    PositionReading,
+    Total,
+    Watermarks,
+)
 from tradewatch.portfolio.wallet import Wallet
 
 _DAY_NS = 86_400 * 1_000_000_000
@@ -36,6 +45,8 @@ class Portfolio:
         self._ledger = Ledger()
         self._prices = Prices(clock, mark_max_age_s)
         self._wallets: dict[str, Wallet] = {}
+        # The accounts that this run has heard of: one of an earlier run may be gone, its key changed.
+        self._live: dict[str, None] = {}
         self._spot: dict[str, dict[str, Market]] = {}
         self._markets: set[str] = set()
         self._dealt_in: set[str] = set()
@@ -44,14 +55,25 @@ class Portfolio:
         self._read: dict[tuple[str, str], tuple[tuple[int, Decimal | None, bool], PositionReading]] = {}
         self._day_start: DayStart | None = None
         self._peak: Peak | None = None
+        self._last_priced: Equity | None = None
+        # Account and currency of what the day's start and the peak were measured on; None before there are any.
+        self._counted: Set[tuple[str, str]] | None = None
+        self._flows: dict[tuple[str, str], Decimal] = {}
+        self._unseen_trades: dict[tuple[str, str], Decimal] = {}
+        self._rates_before: dict[str, Decimal] = {}
         self._from_the_future = 0
 
-    def fill(self, fill: Fill) -> bool:
-        """Book a trade; whether anything changed. Repeated ones, and such as cannot be booked, change nothing."""
+    def fill(self, fill: Fill, *, recalled: bool = False) -> bool:
+        """Book a trade; whether anything changed. Repeated ones, and such as cannot be booked, change nothing.
+
+        `recalled` where it is from an earlier run: that says nothing of the accounts that this one uses.
+        """
         if fill.venue_ns > self._clock.now_ns() + _DAY_NS:
             # Booked, it would make every true fill after it seven days late.
             self._from_the_future += 1
             return False
+        if not recalled:
+            self._live[fill.account] = None
         moved = self._ledger.fill(fill, self._rate_then)
         if moved is None:
             return False
@@ -59,11 +81,11 @@ class Portfolio:
         self._move(fill.account, moved)
         return True
 
-    def report(self, report: OrderReport) -> bool:
-        """Take in what the venue said of an order; whether anything changed."""
+    def report(self, report: OrderReport, *, recalled: bool = False) -> bool:
+        """Take in what the venue said of an order; whether anything changed. `recalled` as in `fill`."""
         is_new = self._deal_in(report.key.symbol)
-        if report.key.account not in self._wallets:
-            self._wallet(report.key.account)
+        if not recalled and report.key.account not in self._live:
+            self._live[report.key.account] = None
             is_new = True
         if (report.venue_ns or report.seen_ns) > self._clock.now_ns() + _DAY_NS:
             self._from_the_future += 1
@@ -74,8 +96,13 @@ class Portfolio:
         self._move(report.key.account, moved)
         return True
 
+    def stands_provisionally(self, key: OrderKey) -> bool:
+        """Whether this order has filled more than its known trades say: its report is all there is of that."""
+        return (key.account, key.symbol, key.order_id) in self._ledger.provisional.keys() | self._ledger.unpriced.keys()
+
     def balances(self, balances: Balances) -> bool:
         """Take in what the venue said an account holds; whether anything changed."""
+        self._live[balances.account] = None
         wallet = self._wallet(balances.account)
         had_opening = wallet.anchor is not None
         if not wallet.observe(balances):
@@ -93,20 +120,34 @@ class Portfolio:
         # A list of all tickers says nothing of what the bot deals in, nor of the currency it counts in.
         return (not mark.in_bulk and self._deal_in(mark.market)) or changed
 
-    def restore(
-        self, day_start: DayStart | None = None, peak: Peak | None = None, first_marks: Iterable[Mark] = ()
-    ) -> None:
+    def restore(self, marks: Watermarks | None = None, first_marks: Iterable[Mark] = ()) -> None:
         """Go on from what was before a restart. Day's start and peak lapse in another currency than that of equity.
 
         Args:
-            day_start: of an earlier snapshot.
-            peak: of an earlier snapshot.
+            marks: of an earlier run; to be restored after its fills and reports.
             first_marks: the first one ever taken of each market; to be restored before any fill of that market.
         """
         for mark in first_marks:
             self._prices.restore(mark)
-        self._day_start = day_start or self._day_start
-        self._peak = peak or self._peak
+        if marks is None:
+            return
+        self._day_start, self._peak = marks.day_start, marks.peak
+        for of in marks.counted:
+            self._wallet(of.account).restore(of.opening, of.cut_ns)
+            self._rates_before |= {currency: rate for currency, rate in of.rates if rate is not None}
+        self._counted = {(of.account, currency) for of in marks.counted for currency, _ in of.rates}
+
+    def watermarks(self) -> Watermarks | None:
+        """What `restore` needs; None as long as nothing has been measured in this run."""
+        if self._last_priced is None or self._counted is None:
+            return None
+        counted: list[Counted] = []
+        for account in sorted({account for account, _ in self._counted}):
+            wallet = self._wallet(account)
+            opening = tuple(Money(amount, of) for of, amount in sorted(wallet.opening.items()) if amount)
+            rates = tuple((of, self._worth_of_one(of)) for at, of in sorted(self._counted) if at == account)
+            counted.append(Counted(account, wallet.cut_ns, opening, rates))
+        return Watermarks(self._day_start, self._peak, tuple(counted))
 
     def snapshot(self) -> PortfolioSnapshot:
         """Everything there is to read, as of now. Sets the day's start and the peak if equity is fully known."""
@@ -118,7 +159,7 @@ class Portfolio:
         listed = tuple(p for p in positions if p is not None)
         contracts = [b for _, b in sorted(self._ledger.books.items()) if b.market.settle is not None]
         valued = valuation(
-            wallets=self._wallets,
+            wallets={account: self._wallet(account) for account in self._live},
             contracts=contracts,
             prices=self._prices,
             currency=self._currency,
@@ -126,8 +167,11 @@ class Portfolio:
             at_ns=now_ns,
         )
         equity = valued.equity
-        self._day_start = performance.day_start_after(self._day_start, equity)
-        self._peak = performance.peak_after(self._peak, equity)
+        if equity.is_priced and equity.value is not None:
+            self._take_out_flows(valued.counted)
+            self._day_start = performance.day_start_after(self._day_start, equity, self._last_priced)
+            self._peak = performance.peak_after(self._peak, equity)
+            self._last_priced = equity
         ledger = self._ledger
         return PortfolioSnapshot(
             at_ns=now_ns,
@@ -138,6 +182,7 @@ class Portfolio:
             fees=tuple(Total(account, of, shown(amount)) for (account, of), amount in sorted(ledger.fees.items())),
             equity=equity,
             unvalued=valued.unvalued,
+            flows=tuple(Total(*listed, shown(amount)) for listed, amount in sorted(self._flows.items())),
             day_start=self._day_start,
             peak=self._peak,
             daily_pnl=performance.daily_pnl(self._day_start, equity),
@@ -152,6 +197,44 @@ class Portfolio:
             fills=ledger.fills,
             counts=tuple(FillCount(*counted, count) for counted, count in sorted(ledger.counts.items())),
         )
+
+    def _take_out_flows(self, counted: Set[tuple[str, str]]) -> None:
+        """Have the day's start and the peak rest on what equity counts now: what came to it or left it is no profit.
+
+        That is an account or a currency that counts from now on, or no longer, and what was moved while nobody watched.
+        """
+        before, self._counted = self._counted, counted
+        if before is None:
+            return
+        flows = {of: self._began_with(*of) for of in counted - before}
+        flows |= {of: self._began_with(*of).copy_negate() for of in before - counted}
+        for account in self._live:
+            wallet = self._wallet(account)
+            meanwhile, wallet.moved_meanwhile = wallet.moved_meanwhile, {}
+            found = {(account, of): meanwhile[of] for of in meanwhile if (account, of) in counted}
+            if performance.is_flow(found.values()):
+                self._flows |= found
+                flows |= {of: add(flows.get(of, ZERO), amount) for of, amount in found.items()}
+            else:
+                self._unseen_trades |= found
+        worth = total(
+            multiply(amount, self._worth_of_one(currency) or ZERO) for (_, currency), amount in flows.items() if amount
+        )
+        if worth:
+            self._day_start = performance.start_with(self._day_start, worth)
+            self._peak = performance.peak_with(self._peak, worth)
+            self._last_priced = performance.equity_with(self._last_priced, worth)
+
+    def _worth_of_one(self, currency: str) -> Decimal | None:
+        """One of a currency in the reporting currency: as of now, else as of an earlier run."""
+        rate = self._prices.rate(currency, self._currency or "")
+        return self._rates_before.get(currency) if rate is None else rate.value
+
+    def _began_with(self, account: str, currency: str) -> Decimal:
+        """What the account held of it before this run booked anything: by the earlier run's books, else as was said."""
+        wallet = self._wallet(account)
+        before = wallet.anchored if wallet.before is None else wallet.before
+        return before.get(currency, ZERO)
 
     def _rate_then(self, currency: str, quote: str, venue_ns: int) -> Decimal | None:
         rate = self._prices.rate(currency, quote)
@@ -185,8 +268,10 @@ class Portfolio:
         wallet = self._wallet(account)
         for movement in moved:
             if wallet.move(movement):
-                for currency, _ in movement.changes:
+                for currency, change in movement.changes:
                     self._open_of(account, currency)
+                    if (unseen := self._unseen_trades.get((account, currency))) is not None:
+                        self._unseen_trades[(account, currency)] = subtract(unseen, change)
 
     def _open(self, account: str) -> None:
         for base in self._spot:
@@ -236,6 +321,7 @@ class Portfolio:
 
     def _incomplete(self, positions: tuple[PositionReading, ...]) -> tuple[str, ...]:
         ledger = self._ledger
+        unseen = sorted(self._unseen_trades.items())
         reasons = [
             f"{p.account} {p.symbol}: what it held before its first fill has no known cost"
             for p in positions
@@ -253,6 +339,9 @@ class Portfolio:
             )
         if ledger.corrected:
             reasons.append(f"{ledger.corrected} fills came more than 7 days late and were booked as corrections")
+        if any(self._unseen_trades.values()):
+            said = ", ".join(f"{account} {plain(shown(amount))} {of}" for (account, of), amount in unseen if amount)
+            reasons.append(f"trades before the start were not seen: {said}; they count in profit or loss, at no price")
         refused = ledger.refused + self._from_the_future
         if refused:
             reasons.append(f"{refused} fills or reports could not be booked: no market, number or time to book")

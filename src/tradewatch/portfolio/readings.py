@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from tradewatch.model import Equity
+from tradewatch.model import Equity, Money
 from tradewatch.portfolio.average_cost import CostFrom
 from tradewatch.portfolio.ledger import Correction, Unvalued
 
@@ -68,6 +68,27 @@ class Peak(msgspec.Struct, frozen=True):
     at_ns: int
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """What one account is counted from: what it held before all fills, and what equity counts of it.
+
+    Fills up to the venue time `cut_ns` are taken to be in the balances that `opening` was made of. `rates` has every
+    currency that counts, with what one of it was worth in the reporting currency, or None.
+    """
+
+    account: str
+    cut_ns: int
+    opening: tuple[Money, ...]
+    rates: tuple[tuple[str, Decimal | None], ...]
+
+
+class Watermarks(msgspec.Struct, frozen=True):
+    """What loss is measured against, and the accounts that it was measured on: to be restored after a restart."""
+
+    day_start: DayStart | None
+    peak: Peak | None
+    counted: tuple[Counted, ...]
+
+
 class PortfolioSnapshot(msgspec.Struct, frozen=True):
     """Everything that rules, metrics and people read of a portfolio, at one moment.
 
@@ -76,6 +97,7 @@ class PortfolioSnapshot(msgspec.Struct, frozen=True):
     `drawdown_ratio` the loss from the peak over the peak: 0.03 is 3 %. None means unknown. `unvalued` are
     balances that equity does not count; `unvalued_fees` are in no realised result. `corrections` are the latest,
     `corrections_total` all of them; `refused_fills` and `refused_marks` were no numbers to book.
+    `flows` is money that came or went before the start, while nobody watched: neither profit nor loss.
     `incomplete` says in words why the figures may not be the whole truth; empty means that they are.
     """
 
@@ -87,6 +109,7 @@ class PortfolioSnapshot(msgspec.Struct, frozen=True):
     fees: tuple[Total, ...]
     equity: Equity
     unvalued: tuple[Total, ...]
+    flows: tuple[Total, ...]
     day_start: DayStart | None
     peak: Peak | None
     daily_pnl: Decimal | None

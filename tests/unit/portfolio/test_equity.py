@@ -4,7 +4,6 @@ import datetime
 import decimal
 from decimal import Decimal
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +28,9 @@ def balances(at, *, account="main", took=1, **totals):
 
 
 def mark(portfolio, clock, price, market="BTC/USDT"):
-    return portfolio.mark(Mark(market, Decimal(price), clock.now_ns(), "mid"))
+    """Seen twice: one price that is far from the last would wait for a second."""
+    seen = [portfolio.mark(Mark(market, Decimal(price), clock.now_ns() - ago, "mid")) for ago in (1, 0)]
+    return any(seen)
 
 
 @pytest.fixture
@@ -144,10 +145,30 @@ def test_a_late_fill_explains_a_difference(portfolio):
 
 def test_a_late_fill_can_also_show_a_difference(portfolio):
     portfolio.balances(balances(0, BTC="2", USDT="1000"))
-    portfolio.balances(balances(10, BTC="2", USDT="1000"))
+    portfolio.balances(balances(20, BTC="2", USDT="1000"))
     assert equity(portfolio) == (1_200, ())
-    portfolio.fill(fill("buy", 1, 100, 5))
+    portfolio.fill(fill("buy", 1, 100, 10))
     assert len(equity(portfolio)[1]) == 2
+
+
+@pytest.mark.parametrize("off", [-4, 4])
+def test_a_venues_clock_that_is_seconds_off_makes_no_difference(portfolio, off):
+    """The fill came before the second snapshot and is in it, whatever its time says; the next is not in the third."""
+    portfolio.balances(balances(0, BTC="2", USDT="1000"))
+    portfolio.fill(fill("buy", 1, 100, 19 + off))
+    portfolio.balances(balances(20, BTC="3", USDT="900"))
+    assert equity(portfolio) == (900 + 300, ())
+    portfolio.balances(balances(40, BTC="3", USDT="900"))
+    portfolio.fill(fill("buy", 1, 100, 42 + off))
+    assert equity(portfolio) == (800 + 400, ())
+
+
+@pytest.mark.parametrize("off", [-4, 4])
+def test_a_venues_clock_that_is_seconds_off_counts_no_fill_twice_at_the_start(portfolio, off):
+    portfolio.fill(fill("buy", 1, 100, -0.5 + off))
+    portfolio.balances(balances(0, BTC="3", USDT="900"))
+    portfolio.balances(balances(20, BTC="3", USDT="900"))
+    assert equity(portfolio) == (900 + 300, ())
 
 
 @pytest.mark.parametrize("seen", [0, 1, 2])
@@ -164,7 +185,7 @@ def test_fills_during_a_snapshot_may_be_in_it_or_not(portfolio, seen):
 def test_a_fill_after_a_snapshot_cannot_explain_it(portfolio):
     portfolio.balances(balances(0, BTC="2", USDT="1000"))
     portfolio.balances(balances(10, BTC="3", USDT="900"))
-    portfolio.fill(fill("buy", 1, 100, 11.5))
+    portfolio.fill(fill("buy", 1, 100, 16.5))
     assert len(equity(portfolio)[1]) == 2
 
 
@@ -309,34 +330,19 @@ def test_a_stale_equity_moves_neither_day_nor_peak(portfolio, clock):
     mark(portfolio, clock, 120)
     fresh = portfolio.snapshot()
     assert fresh.peak == Peak(Decimal(1100), "USDT", clock.now_ns())
-    assert (fresh.day_start.equity, fresh.daily_pnl) == (1_100, 0)
+    assert (fresh.day_start.equity, fresh.daily_pnl) == (1_000, 100), "from what was known last before midnight"
 
 
-def test_day_and_peak_survive_a_restart(portfolio, clock):
+def test_what_is_lost_over_midnight_between_two_readings_belongs_to_the_new_day(portfolio, clock):
     portfolio.balances(balances(0, BTC="5", USDT="500"))
-    before = portfolio.snapshot()
-    kept = msgspec.json.decode(msgspec.json.encode((before.day_start, before.peak)), type=tuple[DayStart, Peak])
-    again = Portfolio(clock)
-    again.restore(*kept)
-    mark(again, clock, 90)
-    again.balances(balances(50, BTC="5", USDT="500"))
-    snapshot = again.snapshot()
-    assert (snapshot.day_start, snapshot.peak) == (before.day_start, before.peak)
-    assert (snapshot.daily_pnl, snapshot.daily_loss_ratio, snapshot.drawdown_ratio) == (
-        -50,
-        Decimal("0.05"),
-        Decimal("0.05"),
-    )
-
-
-def test_day_and_peak_in_another_currency_lapse(clock):
-    portfolio = Portfolio(clock)
-    portfolio.restore(DayStart(datetime.date(2026, 9, 21), Decimal(5), "BTC"), Peak(Decimal(5), "BTC", 1))
+    clock.pass_s(86_400 - (START_NS // SECOND) % 86_400 - 100 - 1)
     mark(portfolio, clock, 100)
-    assert portfolio.snapshot().daily_pnl is None
-    portfolio.balances(balances(0, USDT="500"))
+    assert portfolio.snapshot().daily_pnl == 0
+    clock.pass_s(90)
+    mark(portfolio, clock, 60)
     snapshot = portfolio.snapshot()
-    assert (snapshot.day_start.equity, snapshot.peak.equity) == (500, 500)
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(1000), "USDT")
+    assert (snapshot.daily_pnl, snapshot.daily_loss_ratio) == (-200, Decimal("0.2"))
 
 
 def test_a_clock_that_steps_back_over_midnight_keeps_the_new_day(clock):

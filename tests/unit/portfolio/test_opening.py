@@ -79,10 +79,10 @@ def test_an_opening_is_costed_at_the_first_mark_and_said_to_be(clock):
     assert snapshot.realized == (Total("main", "USDT", None),)
     assert snapshot.incomplete == ("main BTC/USDT: what it held before its first fill has no known cost",)
     portfolio.mark(Mark("BTC/USDT", Decimal(100), START_NS, "mid"))
-    portfolio.mark(Mark("BTC/USDT", Decimal(130), START_NS + 1, "mid"))
+    portfolio.mark(Mark("BTC/USDT", Decimal(104), START_NS + 1, "mid"))
     snapshot = portfolio.snapshot()
     p = position(snapshot)
-    assert (p.amount, p.cost_from, p.average, p.realized, p.unrealized) == (1, "mark", 100, 20, 30)
+    assert (p.amount, p.cost_from, p.average, p.realized, p.unrealized) == (1, "mark", 100, 20, 4)
     assert snapshot.incomplete == ()
 
 

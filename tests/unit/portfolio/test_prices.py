@@ -78,8 +78,47 @@ def test_what_is_no_price_is_refused_and_counted(clock, price):
 
 def test_marks_count_as_they_come_also_when_the_wall_clock_was_set_back(clock):
     prices = priced(clock, BTC_USDT="50000")
-    assert prices.mark(Mark("BTC/USDT", Decimal(25_000), clock.now_ns() - 3600 * 10**9, "mid"))
-    assert prices.last("BTC/USDT").value == 25_000
+    assert prices.mark(Mark("BTC/USDT", Decimal(49_000), clock.now_ns() - 3600 * 10**9, "mid"))
+    assert prices.last("BTC/USDT").value == 49_000
+
+
+def seen(prices, price, at_ns):
+    """What is known after a price was seen: its value, and whether it is doubted."""
+    prices.mark(Mark("BTC/USDT", Decimal(price), at_ns, "mid"))
+    last = prices.last("BTC/USDT")
+    return int(last.value), last.is_doubted
+
+
+def test_one_price_far_from_the_last_waits_for_a_second(clock):
+    prices, now = priced(clock, BTC_USDT="50000"), clock.now_ns()
+    assert seen(prices, 47_500, now) == (47_500, False), "5 % is near"
+    assert seen(prices, 5_000, now + 1) == (47_500, True)
+    assert seen(prices, 47_400, now + 2) == (47_400, False), "a false tick leaves no trace"
+    assert seen(prices, 5_000, now + 3) == (47_400, True)
+    assert seen(prices, 500, now + 4) == (47_400, True), "nor do two that have nothing to do with each other"
+    assert seen(prices, 510, now + 5) == (510, False)
+
+
+def test_the_same_answer_again_is_no_second_price(clock):
+    prices, now = priced(clock, BTC_USDT="50000"), clock.now_ns()
+    for _ in range(3):
+        assert seen(prices, 40_000, now) == (50_000, True)
+    assert seen(prices, 40_000, now + 1) == (40_000, False)
+
+
+def test_a_price_that_follows_a_stale_one_counts_at_once(clock):
+    prices = priced(clock, BTC_USDT="50000")
+    clock.pass_s(61)
+    assert seen(prices, 30_000, clock.now_ns()) == (30_000, False)
+
+
+def test_a_doubted_price_is_doubted_in_every_rate_made_of_it(clock):
+    prices = priced(clock, BTC_USDT="50000", ETH_BTC="0.1")
+    prices.mark(Mark("BTC/USDT", Decimal(10), clock.now_ns(), "mid"))
+    assert prices.rate("BTC", "USDT").is_doubted
+    assert prices.rate("USDT", "BTC").is_doubted
+    assert prices.rate("ETH", "USDT").is_doubted
+    assert not prices.rate("ETH", "BTC").is_doubted
 
 
 def test_a_mark_changes_something_if_the_price_moved_or_had_been_stale(clock):
