@@ -158,7 +158,7 @@ def test_one_false_price_halts_nothing_and_a_second_one_does(
     api, venue, make_bot, watch_over, application, hand_clock, until
 ):
     crash = [(100,) * 4] * 2 + [(60,) * 4] + [(100,) * 4] + [(60,) * 4] * 5
-    place = venue(rows=crash, clock=hand_clock)
+    place = venue(rows=crash, clock=hand_clock, balances={"BTC": "100", "USDT": "1000"})
     client = api.client(place)
     watch = watch_over(make_bot(client), clock=hand_clock, currency="USDT", **application.settings)
     api.do(client.fetch_balance())
@@ -168,7 +168,7 @@ def test_one_false_price_halts_nothing_and_a_second_one_does(
         said = watch.status()
         return said.breaker.state, bool(said.portfolio.equity.stale)
 
-    for expected in (active, active, doubted, active, doubted, halted):
+    for expected in (active, active, active, doubted, active, doubted, halted):
         api.do(client.fetch_ticker(SYMBOL))
         until(lambda expected=expected: state() == expected)
         hand_clock.pass_seconds(58)
