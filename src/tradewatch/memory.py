@@ -15,7 +15,7 @@ import msgspec
 from tradewatch.model import Event, Fill, Mark, OrderReport
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot, Watermarks
 from tradewatch.runtime.failures import failures
-from tradewatch.runtime.safety import breathe
+from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.service import pause
 from tradewatch.store import Store, StoreUnavailable, decode
 
@@ -47,6 +47,7 @@ class Memory:
         """Put back what an earlier run wrote."""
         if self._store is None:
             return
+        stretch = Stretch()
         for event in self._read():
             with failures.kept("recall"):
                 if event.kind == FILL:
@@ -59,7 +60,7 @@ class Memory:
                     portfolio.restore(first_marks=(mark,))
                 else:
                     self._watermarks = decode(event, Watermarks)
-            breathe()
+            stretch.step()
         portfolio.restore(self._watermarks)
 
     def fill(self, fill: Fill) -> None:

@@ -14,7 +14,7 @@ from tradewatch.portfolio import metrics as portfolio_metrics
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
 from tradewatch.runtime.failures import failures
-from tradewatch.runtime.safety import breathe
+from tradewatch.runtime.safety import Stretch, breathe
 from tradewatch.semconv import Reading
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
@@ -23,9 +23,6 @@ from tradewatch.telemetry.tally import Tally
 
 # Prices wait this long at most; orders and fills wake the thread.
 COALESCE_S = 0.05
-_STRETCH_NS = 200_000
-# A list of all tickers has thousands of prices.
-_MARKS_A_STRETCH = 25
 _ADVANCE_EVERY_NS = 1_000_000_000
 
 
@@ -113,31 +110,29 @@ class Safety:
 
     def _drain(self) -> bool:
         changed = False
-        pause_at = time.monotonic_ns() + _STRETCH_NS
+        stretch = Stretch()
         for call in self._journal.drain():
             with failures.kept("booking"):
-                changed = self._book(call) or changed
+                changed = self._book(call, stretch) or changed
             self._hand_on(call)
-            if time.monotonic_ns() >= pause_at:
-                breathe()
-                pause_at = time.monotonic_ns() + _STRETCH_NS
+            stretch.step()
         return changed
 
-    def _book(self, call: Call) -> bool:
+    def _book(self, call: Call, stretch: Stretch) -> bool:
         """Take in what a call told; whether an acting rule may read something else now."""
         books = self._portfolio
         self.tally.book(call)
         changed = bool(call.requests)
-        for n, mark in enumerate(call.marks, 1):
+        for mark in call.marks:
             changed = books.mark(mark) or changed
             self._memory.mark(mark)
-            if n % _MARKS_A_STRETCH == 0:
-                breathe()
+            stretch.step()
         # Fills before reports: an order without its trades would be booked provisionally first.
         for fill in call.fills:
             if books.fill(fill):
                 changed = True
                 self._memory.fill(fill)
+            stretch.step()
         for report in call.reports:
             if books.report(report):
                 changed = True
