@@ -79,6 +79,7 @@ class Safety:
             self._firing,
             limits=limits,
             identity=identity,
+            acted=breaker.alerts_acted,
             yield_=breathe,
         )
 
@@ -97,6 +98,7 @@ class Safety:
             if changed:
                 self.engine.poke(now_ns)
             left_s = self.engine.tick(now_ns)
+            self._breaker.acted(self.engine.acted)
             self._tick_mono_ns = clock_ns + int(left_s * 1e9)
         else:
             left_s = (self._tick_mono_ns - clock_ns) / 1e9
@@ -138,6 +140,7 @@ class Safety:
                 changed = True
                 if books.stands_provisionally(report.key):
                     self._memory.report(report)
+        self._breaker.hear(call)
         if call.balances is not None:
             changed = books.balances(call.balances) or changed
         return changed
@@ -157,5 +160,6 @@ class Safety:
     def _firing(self, rule: Rule, alert: Alert, evidence: tuple[Evidence, ...]) -> None:
         if rule.action == "halt":
             said = dict(alert.annotations)
-            reason = said.get("description") or said.get("summary") or f"{rule.expr} is true"
+            # A refused order is told this in one line; the description, with what to do, stands in the status.
+            reason = said.get("summary") or said.get("description") or f"{rule.expr} is true"
             self._breaker.halt(rule.name, reason, evidence)

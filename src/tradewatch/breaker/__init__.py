@@ -5,7 +5,8 @@
 """
 
 from tradewatch.breaker.breaker import Breaker, ResumeRefused
-from tradewatch.breaker.gate import OrderGate, UnknownOrder
+from tradewatch.breaker.gate import OrderGate
 from tradewatch.breaker.status import Status, explain
+from tradewatch.breaker.unknown import UnknownOrder
 
 __all__ = ["Breaker", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -13,14 +12,14 @@ from tradewatch.breaker import record
 from tradewatch.breaker.gate import OrderGate
 from tradewatch.breaker.machine import HaltAsked, Past, ResumeAsked, Unreadable, begin, decide, further
 from tradewatch.breaker.status import Status
-from tradewatch.model import Clock, Evidence, Halt, OrderKey
+from tradewatch.model import Acted, Call, Clock, Evidence, Halt, OrderKey
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import Store, StoreUnavailable
 
 _RETRY_NS = 1_000_000_000
 _LONGEST_REASON = 2000
-_POLL_S = 0.01
+_MOST_PLACED = 10_000
 _NO_STORE = "this bot runs without a store"
 _BEING_WRITTEN = "it is being written"
 
@@ -78,6 +77,10 @@ class Breaker:
         self._halt: Halt = beginning.halt
         self._note = beginning.note
         self._further: tuple[Halt, ...] = recalled.further
+        self.alerts_acted: frozenset[Acted] = frozenset(recalled.acted)
+        # Client ids under which orders were placed, the latest few.
+        self._placed: dict[tuple[str, str, str | None], None] = {}
+        self._confirmed_ns: int | None = None
         gate.recall(recalled.unknown)
         self._start(new_halt=isinstance(recalled.past, Unreadable))
 
@@ -85,7 +88,7 @@ class Breaker:
         """Close the gate, then write the halt to disk. Returns the halt in force; never raises for the disk's sake.
 
         While HALTED the first halt stands, and the further one is noted beside it (`Status.further`). Whether the halt
-        is on disk and every order accounted for is in `status()`; `wait_confirmed` waits for it.
+        is on disk and every order accounted for is in `status()`.
 
         Args:
             by: the rule's name, or who asked.
@@ -155,6 +158,8 @@ class Breaker:
                 forgotten=self.gate.forgotten,
                 trips=self._trips,
                 note=self._note,
+                confirmed_ns=self._confirmed_ns,
+                first_refused_ns=self.gate.first_refused_ns,
             )
 
     def advance(self) -> None:
@@ -163,20 +168,45 @@ class Breaker:
             self._write()
         self._confirm()
 
-    def wait_confirmed(self, timeout_s: float) -> Status:
-        """Wait until the status is confirmed, `timeout_s` seconds of the clock at most; returns the status then."""
-        end_ns = self._clock.mono_ns() + int(timeout_s * 1e9)
-        while True:
-            self.advance()
-            status = self.status()
-            if status.confirmed or self._clock.mono_ns() >= end_ns:
-                return status
-            time.sleep(self._clock.real_seconds(_POLL_S))
+    def hear(self, call: Call) -> None:
+        """Learn from a call that ended what has become of unknown orders; `unknown.py` says what counts.
 
-    def settle(self, key: OrderKey) -> None:
-        """The fate of an unknown order has been learned; `key` is the key that its request had."""
-        if self.gate.settle(key):
-            self._tell()
+        Calls are to come in their order, from one thread.
+        """
+        for request, outcome in zip(call.requests, call.outcomes, strict=False):
+            if outcome.status not in ("rejected", "refused", "unknown") and request.key.client_id is not None:
+                self._remember_placed(request.key)
+        # What answers an order tells of that order.
+        reports = call.reports if not call.requests else ()
+        settled = [r for r in reports if not self._was_placed(r.key) and self.gate.settle(r)]
+        if not settled:
+            return
+        with self._state_lock:
+            if self._halt.state == "HALTED" and self._settled:
+                self._queue(record.CONFIRMED, record.confirmed(self.gate.unknown()))
+        self._write()
+        self._tell()
+
+    def acted(self, alerts: frozenset[Acted]) -> None:
+        """Keep which alerts were acted on and have not ended since, so that the next run does not act on them again.
+
+        A person who resumes knows of them. On disk they stand after the halt that they caused.
+        """
+        if alerts == self.alerts_acted:
+            return
+        self.alerts_acted = alerts
+        with self._state_lock:
+            self._queue(record.ACTED, record.AlertsActed(tuple(sorted(alerts, key=lambda each: each.labels))))
+        self._write()
+
+    def _remember_placed(self, key: OrderKey) -> None:
+        while len(self._placed) >= _MOST_PLACED:
+            del self._placed[next(iter(self._placed))]
+        self._placed[key.venue, key.account, key.client_id] = None
+        self.gate.placed(key)
+
+    def _was_placed(self, key: OrderKey) -> bool:
+        return (key.venue, key.account, key.client_id) in self._placed
 
     def close(self) -> None:
         """Mark a clean end in the log. The gate stays as it is; the store is its owner's to close."""
@@ -215,6 +245,7 @@ class Breaker:
         self._give_up_mono_ns = self._clock.mono_ns() + self._patience_ns
         self._settled = False
         self._told_confirmed = False
+        self._confirmed_ns = None
 
     def _queue_halted(self) -> None:
         self._queue(record.HALTED, record.halted(self._halt, self.gate.in_flight(), self.gate.unknown()))
@@ -285,7 +316,8 @@ class Breaker:
             self._write()
         with self._state_lock:
             news = self._halt.state == "HALTED" and not self._told_confirmed and self._why_not_confirmed() is None
-            self._told_confirmed = self._told_confirmed or news
+            if news:
+                self._told_confirmed, self._confirmed_ns = True, self._clock.now_ns()
         if news:
             self._tell()
 

@@ -17,16 +17,10 @@ import threading
 
 import msgspec
 
-from tradewatch.model import Clock, Halt, OrderKey, OrderRequest, Outcome, Refusal
+from tradewatch.breaker.unknown import UnknownOrder, identified, same_client_id
+from tradewatch.model import Clock, Halt, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
 
 _MOST_UNKNOWN = 1000
-
-
-class UnknownOrder(msgspec.Struct, frozen=True):
-    """An order that may or may not be at the venue, `since_ns` (epoch)."""
-
-    request: OrderRequest
-    since_ns: int
 
 
 class OrderGate:
@@ -42,6 +36,8 @@ class OrderGate:
         self._overdue: dict[int, int] = {}
         self._unknown: dict[int, UnknownOrder] = {}
         self._refusals = _Tally()
+        # Of the last halt; None until it has refused.
+        self.first_refused_ns: int | None = None
         self._dropped = _Tally()
 
     def enter(self, request: OrderRequest) -> int:
@@ -62,7 +58,14 @@ class OrderGate:
         if request.protective or halt is None:
             return None
         self._refusals.add()
+        if self.first_refused_ns is None:
+            self.first_refused_ns = self._clock.now_ns()
         return Refusal(request, halt)
+
+    def amend(self, token: int, request: OrderRequest) -> None:
+        """More of an order that has entered is known: this is it. Called where it entered, before it leaves."""
+        if token in self._in_flight:
+            self._in_flight[token] = request
 
     def leave(self, token: int, outcome: Outcome) -> None:
         """Take an order out of the table, however it went; one that nobody heard of again goes to the unknown ones."""
@@ -79,6 +82,7 @@ class OrderGate:
             The tokens of the orders that may have passed before.
         """
         self._halt = halt
+        self.first_refused_ns = None
         self.closed = True
         return frozenset(self._in_flight.copy())
 
@@ -105,17 +109,17 @@ class OrderGate:
         for order in orders:
             self._list(next(self._tokens), order)
 
-    def settle(self, key: OrderKey) -> int:
-        """The fate of an unknown order has been learned: take it off the list.
+    def settle(self, report: OrderReport) -> bool:
+        """The venue showed an order: if it can only be one that is listed, take that off the list."""
+        listed = self._unknown.copy()
+        token = identified(listed, report) if listed else None
+        return token is not None and self._unknown.pop(token, None) is not None
 
-        Args:
-            key: the key that the order's request had.
-
-        Returns:
-            How many were on the list under that key.
-        """
-        tokens = [token for token, order in self._unknown.copy().items() if order.request.key == key]
-        return sum(self._unknown.pop(token, None) is not None for token in tokens)
+    def placed(self, key: OrderKey) -> None:
+        """An order was placed under this client id: what the venue shows under it tells nothing of one listed."""
+        for token, order in self._unknown.copy().items() if self._unknown else ():
+            if same_client_id(order.request.key, key) and token in self._unknown:
+                self._unknown[token] = msgspec.structs.replace(order, ambiguous=True)
 
     def in_flight(self) -> tuple[OrderRequest, ...]:
         """Orders that have entered and not left."""

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 import msgspec
 
-from tradewatch.breaker.gate import UnknownOrder
 from tradewatch.breaker.machine import Past, Unreadable
-from tradewatch.model import Halt, OrderKey, OrderRequest
+from tradewatch.breaker.unknown import UnknownOrder
+from tradewatch.model import Acted, Halt, OrderKey, OrderRequest
 from tradewatch.store import DAMAGED, Damaged, Store, StoreUnavailable, decode
 
 STARTED = "breaker.started"
@@ -17,6 +17,7 @@ HALTED = "breaker.halted"
 FURTHER = "breaker.further"
 CONFIRMED = "breaker.confirmed"
 RESUMED = "breaker.resumed"
+ACTED = "breaker.acted"
 _LOOK = "Look at what stands there with sqlite3, or set another state folder."
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -42,12 +43,19 @@ class Confirmed(msgspec.Struct, frozen=True):
     unknown: tuple[UnknownOrder, ...]
 
 
+class AlertsActed(msgspec.Struct, frozen=True):
+    """Body of `breaker.acted`: the alerts that a halt is or was because of, until their conditions have been false."""
+
+    alerts: tuple[Acted, ...]
+
+
 class Recalled(msgspec.Struct, frozen=True):
     """The past for the machine to decide on, and what stands beside it."""
 
     past: Past | Unreadable
     further: tuple[Halt, ...] = ()
     unknown: tuple[UnknownOrder, ...] = ()
+    acted: tuple[Acted, ...] = ()
 
 
 def halted(halt: Halt, in_flight: tuple[OrderRequest, ...], unknown: tuple[UnknownOrder, ...]) -> Halted:
@@ -57,7 +65,7 @@ def halted(halt: Halt, in_flight: tuple[OrderRequest, ...], unknown: tuple[Unkno
 
 def confirmed(unknown: tuple[UnknownOrder, ...]) -> Confirmed:
     """Body of `breaker.confirmed` that is certain to be written and read back."""
-    return Confirmed(tuple(UnknownOrder(_plain_order(each.request), each.since_ns) for each in unknown))
+    return Confirmed(tuple(msgspec.structs.replace(each, request=_plain_order(each.request)) for each in unknown))
 
 
 def plain_text(value: object) -> str:
@@ -102,10 +110,12 @@ def _recall(store: Store) -> Recalled:
         what = f"{store.path} was damaged ({damaged.reason}) and is kept as {damaged.moved_to}"
         return Recalled(Unreadable(what, "A new one has begun."))
     clean = None if started is None else ended_at > started_at
+    listed, _ = _last(store, ACTED, AlertsActed)
+    acted = () if listed is None else listed.alerts
     stop, halted_at = _last(store, HALTED, Halted)
     resumed, resumed_at = _last(store, RESUMED, Halt)
     if stop is None or resumed_at > halted_at:
-        return Recalled(Past(resumed, clean))
+        return Recalled(Past(resumed, clean), acted=acted)
     settled, settled_at = _last(store, CONFIRMED, Confirmed)
     if settled is not None and settled_at > halted_at:
         unknown = settled.unknown
@@ -113,7 +123,7 @@ def _recall(store: Store) -> Recalled:
         # Killed before every order was answered: nobody is left to hear the answer.
         unknown = stop.unknown + tuple(UnknownOrder(each, stop.halt.since_ns) for each in stop.in_flight)
     further = tuple(decode(event, Halt) for event in store.read((FURTHER,), after_seq=halted_at))
-    return Recalled(Past(stop.halt, clean), further, unknown)
+    return Recalled(Past(stop.halt, clean), further, unknown, acted)
 
 
 def _last(store: Store, kind: str, body: type[T]) -> tuple[T | None, int]:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from tradewatch.breaker.gate import UnknownOrder
+from tradewatch.breaker.unknown import UnknownOrder
 from tradewatch.model import Evidence, Halt, HaltState, Refusal
 from tradewatch.runtime.scrub import scrubber
 
 _MOST_EVIDENCE = 4
+_LONGEST_NAME = 80
 _LONGEST_REASON = 400
 
 
@@ -21,7 +22,8 @@ class Status(msgspec.Struct, frozen=True):
     `unknown`; `not_confirmed` says why it is not yet. `further` are the halts asked for while HALTED, `note` what is to
     know of the last run. `refused` (orders) and `trips` (times that it went to HALTED) count since this start;
     `in_flight` are orders that have entered the gate and not left, `forgotten` unknown orders that the list had no
-    room for. `since_ns` is epoch nanoseconds.
+    room for. `since_ns` is epoch nanoseconds, and so are, since this start and None until then, `confirmed_ns`, when a
+    halt was first seen confirmed, and `first_refused_ns`, when it first refused an order.
     """
 
     state: HaltState
@@ -38,6 +40,8 @@ class Status(msgspec.Struct, frozen=True):
     forgotten: int
     trips: int
     note: str | None
+    confirmed_ns: int | None
+    first_refused_ns: int | None
 
 
 def explain(refusal: Refusal) -> str:
@@ -75,9 +79,11 @@ def _clip(reason: str) -> str:
 def _numbers(evidence: tuple[Evidence, ...]) -> str:
     if not evidence:
         return ""
-    shown = [f"{each.what} = {each.value:.10g}" for each in evidence[:_MOST_EVIDENCE]]
-    if len(evidence) > _MOST_EVIDENCE:
-        shown.append(f"{len(evidence) - _MOST_EVIDENCE} more")
+    # An expression that fills a line is for the status; what it reads is told here.
+    told = [each for each in evidence if len(each.what) <= _LONGEST_NAME] or evidence
+    shown = [f"{each.what} = {each.value:.10g}" for each in told[:_MOST_EVIDENCE]]
+    if len(told) > _MOST_EVIDENCE:
+        shown.append(f"{len(told) - _MOST_EVIDENCE} more")
     return f" ({', '.join(shown)})"
 
 

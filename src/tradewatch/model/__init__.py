@@ -19,9 +19,10 @@ from tradewatch.model.orders import (
     Side,
 )
 from tradewatch.model.portfolio import Equity, Position
-from tradewatch.model.rules import Action, Alert, AlertState, Evidence, Readings, Rule, RuleState, Sample
+from tradewatch.model.rules import Acted, Action, Alert, AlertState, Evidence, Readings, Rule, RuleState, Sample
 
 __all__ = [
+    "Acted",
     "Action",
     "Alert",
     "AlertState",

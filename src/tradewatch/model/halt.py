@@ -42,6 +42,10 @@ class Gate(Protocol):
         """An order begins; the token is for `leave`."""
         ...
 
+    def amend(self, token: int, request: OrderRequest) -> None:
+        """More of an order that has entered is known."""
+        ...
+
     def leave(self, token: int, outcome: Outcome) -> None:
         """The order's call ended: answered, refused (never sent), or unknown (sent, and no answer that tells)."""
         ...

@@ -47,6 +47,18 @@ class Alert(msgspec.Struct, frozen=True):
     active_since_ns: int
 
 
+class Acted(msgspec.Struct, frozen=True):
+    """An alert that its rule's action was taken for, and whose condition has not been false since.
+
+    `labels` are sorted by name, without those that all series of a process have alike; a rule with another expression
+    is another rule.
+    """
+
+    rule: str
+    expr: str
+    labels: tuple[tuple[str, str], ...]
+
+
 class Readings(Protocol):
     """The current values that rules read."""
 

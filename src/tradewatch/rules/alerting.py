@@ -60,8 +60,10 @@ def step(
     for_ns = round(rule.rule.for_s * 1e9)
     for key, (value, texts) in found.items():
         before = previous.get(key)
-        since_ns = at_ns if before is None else before.active_since_ns
-        state: AlertState = "firing" if at_ns - since_ns >= for_ns else "pending"
+        # A point of the grid may lie before what was seen between two points: the alert was there by then.
+        since_ns = at_ns if before is None else min(at_ns, before.active_since_ns)
+        fires = at_ns - since_ns >= for_ns or (before is not None and before.state == "firing")
+        state: AlertState = "firing" if fires else "pending"
         alerts[key] = Alert(name, key, texts, state, value, since_ns)
     if 0 < limit < len(alerts):
         return Step({}, f"exceeded limit of {limit} with {len(alerts)} alerts")

@@ -22,30 +22,18 @@ class Collection:
     changed after they were stored.
     """
 
-    def __init__(self, readings: Readings, identity: Mapping[str, str], plan: Plan) -> None:
+    def __init__(
+        self, readings: Readings, identity: Mapping[str, str], limits: Mapping[str, float], plan: Plan
+    ) -> None:
+        self.store = SeriesStore(plan.retention_s, LOOKBACK_S)
         self.seen: set[str] = set()
         self.overlay: dict[Labels, float] = {}
         self._readings = readings
         self._identity = dict(identity)
-        self._limits: tuple[Sample, ...] = ()
+        self._limits = limit_samples(limits)
         # Labels as they are read, to labels with the identity and the metric's name: the same tuples every time.
         self._known: dict[Labels, tuple[Labels, str]] = {}
         self._current: dict[Labels, float] = {}
-        self._grid: dict[str, int] = {}
-        self._retention_s = 0.0
-        self.follow(plan)
-
-    def set_limits(self, values: Mapping[str, float]) -> None:
-        """Give these limits as samples from the next reading on."""
-        self._limits = limit_samples(values)
-
-    def follow(self, plan: Plan) -> None:
-        """Collect what a plan reads. The store is kept if it can serve the new plan too."""
-        moved = any(plan.grid.get(name, grid) != grid for name, grid in self._grid.items())
-        if moved or plan.retention_s > self._retention_s:
-            # A series belongs to the grid that stored it first, and a store keeps what it was made to keep.
-            self.store = SeriesStore(plan.retention_s, LOOKBACK_S)
-            self._retention_s = plan.retention_s
         self._grid = plan.grid
 
     def collect(self, grids: set[int], at_ms: int, breathe: Callable[[int], None]) -> None:

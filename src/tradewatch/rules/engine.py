@@ -3,14 +3,17 @@
 On the grid an evaluation reads what was stored at that instant, as Prometheus would. Between two points of it, `poke`
 evaluates acting rules over current values that are not stored; there an alert can begin and fire, but never end, so
 that what Prometheus would not have seen can make ours earlier and never later.
+
+An alert is told of once, and again only after its condition has been false: `acted` is what was told and has not been
+false since. Handed to the engine of the next run, it keeps a restart from acting a second time on what a person knows.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tradewatch.model import Alert, Clock, Evidence, Readings, Rule, RuleState
+from tradewatch.model import Acted, Alert, Clock, Evidence, Readings, Rule, RuleState
 from tradewatch.promql import EvaluationError, Labels, evaluate
 from tradewatch.promql.ast import Expr
 from tradewatch.rules import evidence
@@ -34,7 +37,7 @@ OnFiring = Callable[[Rule, Alert, tuple[Evidence, ...]], None]
 class Engine:
     """The rules of one process.
 
-    `tick` and `poke` belong to the safety thread; `status`, `replace` and `set_limits` may be called from any.
+    `tick` and `poke` belong to the safety thread; `status` may be called from any.
 
     Args:
         groups: what `files.load` returned.
@@ -44,7 +47,7 @@ class Engine:
             evaluation if it raised.
         limits: what `limit_values` returned; None for the defaults.
         identity: labels that every sample gets unless it has them, such as job and instance.
-        external_labels: what templates see as `$externalLabels`.
+        acted: what `acted` was when an earlier run ended.
         yield_: called between rules, so that the bot's threads get the interpreter.
     """
 
@@ -57,19 +60,20 @@ class Engine:
         *,
         limits: Mapping[str, float] | None = None,
         identity: Mapping[str, str] | None = None,
-        external_labels: Mapping[str, str] | None = None,
+        acted: Iterable[Acted] = (),
         yield_: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._on_firing = on_firing
         self._hidden = frozenset(identity or ())
-        self._external = dict(external_labels or {})
         self._yield = yield_
         self._breathed_ns = 0
         self._plan = Plan(groups)
-        self._next_plan: Plan | None = None
-        self._collection = Collection(readings, identity or {}, self._plan)
-        self.set_limits(limit_values() if limits is None else limits)
+        self._collection = Collection(
+            readings, identity or {}, limit_values() if limits is None else limits, self._plan
+        )
+        self.acted: frozenset[Acted] = frozenset()
+        self._recall(frozenset(acted))
         self._last_ns = 0
         self._ahead_ns = 0
         self._poked_mono_ns: int | None = None
@@ -79,28 +83,12 @@ class Engine:
         """Every rule as its last evaluation left it, acting groups first."""
         return tuple(rule.status for rule in self._plan.rules)
 
-    def set_limits(self, limits: Mapping[str, float]) -> None:
-        """Compare with these limits (from `limit_values`) from the next evaluation on."""
-        self._collection.set_limits(limits)
-
-    def replace(self, groups: Sequence[Group]) -> None:
-        """Evaluate these groups from the next tick on.
-
-        Rules that are the same by file, group, name and labels keep their alerts.
-        """
-        self._next_plan = Plan(groups)
-
     def tick(self, now_ns: int) -> float:
         """Evaluate what is due at `now_ns`, epoch nanoseconds of the clock; points of the grid that passed are skipped.
 
         Returns:
             Seconds of the clock until it is to be called again.
         """
-        if self._next_plan is not None:
-            plan, self._next_plan = self._next_plan, None
-            plan.take_over(self._plan)
-            self._collection.follow(plan)
-            self._plan = plan
         at_ns = self._steady(now_ns)
         due = [group for group in self._plan.groups if group.is_due(at_ns)]
         if due:
@@ -194,7 +182,6 @@ class Engine:
                     running.alerts,
                     vector,
                     at_ns,
-                    external=self._external,
                     limit=running.limit,
                     resolves=overlay is None,
                 )
@@ -237,18 +224,39 @@ class Engine:
         )
 
     def _tell(self, running: Running, at_ns: int, overlay: Mapping[Labels, float] | None) -> None:
-        firing = {key for key, alert in running.alerts.items() if alert.state == "firing"}
-        running.told &= firing
-        for key in firing - running.told:
-            alert = running.alerts[key]
+        before = set(running.told)
+        # Without data nobody knows whether the condition has been false.
+        if overlay is None and running.status.state in ("inactive", "pending", "firing"):
+            running.told &= {self._own(key) for key in running.alerts}
+        for key, alert in running.alerts.items():
+            if alert.state != "firing" or self._own(key) in running.told:
+                continue
             try:
                 numbers = evidence.collect(
                     running.rule, alert, self._collection.store, at_ns, overlay=overlay, hidden=self._hidden
                 )
                 self._on_firing(running.rule.rule, alert, numbers)
-                running.told.add(key)
+                running.told.add(self._own(key))
             except Exception as error:
                 failures.note("rules.on_firing", error)
+        if running.told != before and running.rule.rule.action != "notify":
+            self.acted = frozenset(
+                Acted(each.rule.rule.name, each.rule.rule.expr, labels)
+                for each in self._plan.acting
+                for labels in each.told
+            )
+
+    def _recall(self, acted: frozenset[Acted]) -> None:
+        """Take these for told; what no rule of now can have said is let go."""
+        for running in self._plan.acting:
+            rule = running.rule.rule
+            mine = {each for each in acted if (each.rule, each.expr) == (rule.name, rule.expr)}
+            running.told = {each.labels for each in mine}
+            self.acted |= mine
+
+    def _own(self, labels: Labels) -> Labels:
+        """An alert's labels without those that every series of the process has, which a restart may change."""
+        return tuple((name, value) for name, value in labels if name not in self._hidden)
 
     def _breathe(self, next_ns: int) -> None:
         """Let the bot's threads have the interpreter, if what comes next, `next_ns` long, made the stretch too long."""

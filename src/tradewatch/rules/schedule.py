@@ -32,7 +32,7 @@ class RuleStatus(msgspec.Struct, frozen=True):
 
 
 class Running:
-    """A rule with its alerts, and which of the firing ones were told of."""
+    """A rule with its alerts, and which of them were told of, by their labels without those that all series have."""
 
     def __init__(self, rule: AlertingRule, limit: int) -> None:
         self.rule = rule
@@ -40,17 +40,6 @@ class Running:
         self.alerts: dict[Labels, Alert] = {}
         self.told: set[Labels] = set()
         self.status = RuleStatus(rule.rule, "warming", (), None, None, 0.0, None)
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """What makes it the same rule in a changed file, as Prometheus sees it."""
-        rule = self.rule.rule
-        return rule.file, rule.group, rule.name, rule.labels
-
-    def take_over(self, old: Running) -> None:
-        """Go on with the alerts of the rule that this one replaces."""
-        self.alerts, self.told = old.alerts, old.told
-        self.status = msgspec.structs.replace(old.status, rule=self.rule.rule)
 
 
 class Scheduled:
@@ -83,10 +72,3 @@ class Plan:
         self.acting = [rule for rule in self.rules if rule.rule.rule.action != "notify"]
         self.acting_reads = frozenset[str]().union(*(rule.rule.reads for rule in self.acting))
         self.retention_s = max((longest_range_s(rule.rule.expr) for rule in self.rules), default=0.0) + LOOKBACK_S
-
-    def take_over(self, old: Plan) -> None:
-        """Go on with the alerts of the rules that are in both."""
-        before = {rule.identity: rule for rule in old.rules}
-        for rule in self.rules:
-            if rule.identity in before:
-                rule.take_over(before[rule.identity])

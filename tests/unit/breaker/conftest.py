@@ -8,10 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import tradewatch
 from tradewatch.breaker import Breaker, OrderGate
-from tradewatch.model import Evidence, OrderKey, OrderRequest
+from tradewatch.model import Call, Evidence, OrderKey, OrderReport, OrderRequest, OrderStatus
 from tradewatch.runtime.failures import failures
 from tradewatch.store import Store
 
@@ -75,6 +76,32 @@ def new_clock() -> type[ManualClock]:
 @pytest.fixture
 def request_of() -> Callable[..., OrderRequest]:
     return order
+
+
+@pytest.fixture
+def told() -> Callable[..., Call]:
+    """A call that told of orders at the venue, by client id."""
+
+    def make(*client_ids: str | None, at_ns: int | None = NOON_NS, **changes: object) -> Call:
+        reports = []
+        for n, client_id in enumerate(client_ids):
+            key = replace(order().key, **{"order_id": str(n), "client_id": client_id, **changes})
+            reports.append(OrderReport(key, "buy", "limit", "open", None, None, None, None, None, at_ns, NOON_NS))
+        return Call(None, 0, 1, 0, (), None, None, None, reports=tuple(reports))
+
+    return make
+
+
+@pytest.fixture
+def placed() -> Callable[..., Call]:
+    """A call that sent an order, with what became of it."""
+
+    def make(n: int, status: OrderStatus) -> Call:
+        request = order(n)
+        outcome = OrderReport(request.key, "buy", "limit", status, None, None, None, None, None, NOON_NS, NOON_NS)
+        return Call(None, 0, 1, 0, (), None, None, None, requests=(request,), outcomes=(outcome,))
+
+    return make
 
 
 @pytest.fixture

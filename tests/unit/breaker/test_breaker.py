@@ -28,6 +28,8 @@ def test_a_first_start_is_active_and_open(breaker, gate, clock):
         forgotten=0,
         trips=0,
         note=None,
+        confirmed_ns=None,
+        first_refused_ns=None,
     )
     assert gate.closed is False
 
@@ -52,6 +54,8 @@ def test_a_halt_closes_the_gate_and_says_everything(breaker, gate, clock, reason
         forgotten=0,
         trips=1,
         note=None,
+        confirmed_ns=clock.ns,
+        first_refused_ns=clock.ns,
     )
 
 
@@ -88,23 +92,33 @@ def test_an_order_that_is_never_answered_is_listed_as_unknown_after_ten_seconds(
     assert breaker.status().unknown == ()
 
 
-def test_an_order_whose_answer_was_lost_before_the_halt_is_listed_too(breaker, gate, clock, request_of):
+def test_an_order_whose_answer_was_lost_before_the_halt_is_listed_too(breaker, gate, clock, request_of, told):
     gate.leave(gate.enter(request_of()), "unknown")
     breaker.halt("anna", "stop")
     assert breaker.status().confirmed is True
     assert breaker.status().unknown == (UnknownOrder(request_of(), clock.ns),)
-    breaker.settle(request_of().key)
+    breaker.hear(told("c1"))
     assert breaker.status().unknown == ()
 
 
-def test_waiting_for_confirmation_ends_with_the_patience(breaker, gate, clock, request_of):
-    gate.enter(request_of())
-    began = clock.ns
+def test_the_status_says_when_a_halt_was_confirmed_and_when_it_first_refused(breaker, gate, clock, request_of):
+    token = gate.enter(request_of())
     breaker.halt("anna", "stop")
-    assert breaker.wait_confirmed(3).confirmed is False
-    assert clock.ns - began == pytest.approx(3e9, abs=1e8)
-    assert breaker.wait_confirmed(30).confirmed is True
-    assert clock.ns - began == pytest.approx(10e9, abs=1e8)
+    clock.pass_seconds(1)
+    gate.admit(request_of(2))
+    clock.pass_seconds(1)
+    gate.admit(request_of(3))
+    assert breaker.status().confirmed_ns is None
+    gate.leave(token, "answered")
+    breaker.advance()
+    status = breaker.status()
+    assert (status.first_refused_ns, status.confirmed_ns) == (clock.ns - 10**9, clock.ns)
+    clock.pass_seconds(1)
+    breaker.advance()
+    assert breaker.status() == status
+    breaker.resume("anna", "fine")
+    breaker.halt("anna", "stop")
+    assert (breaker.status().first_refused_ns, breaker.status().confirmed_ns) == (None, clock.ns)
 
 
 def test_the_first_halt_stands_and_a_further_one_is_seen_beside_it(breaker, reason, evidence, clock):

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tradewatch.breaker import Breaker, ResumeRefused, UnknownOrder
+from tradewatch.model import Acted
 from tradewatch.store import Store, StoreUnavailable
 
 
@@ -67,7 +68,7 @@ def test_a_resumption_survives_a_restart(breaker, store, restart):
     assert (again.status().state, again.gate.closed) == ("ACTIVE", False)
 
 
-def test_orders_under_way_at_a_kill_are_listed_after_it(breaker, gate, store, restart, clock, request_of):
+def test_orders_under_way_at_a_kill_are_listed_after_it(breaker, gate, store, restart, clock, request_of, told):
     gate.leave(gate.enter(request_of(1)), "unknown")
     gate.enter(request_of(2))
     halted_ns = clock.ns
@@ -76,8 +77,40 @@ def test_orders_under_way_at_a_kill_are_listed_after_it(breaker, gate, store, re
     clock.pass_seconds(100)
     again = restart()
     assert again.status().unknown == (UnknownOrder(request_of(1), halted_ns), UnknownOrder(request_of(2), halted_ns))
-    again.settle(request_of(2).key)
+    again.hear(told("c2"))
     assert [each.request for each in again.status().unknown] == [request_of(1)]
+    assert [each.request for each in restart().status().unknown] == [request_of(1)]
+
+
+def test_an_order_that_is_known_again_stays_so_over_a_restart(breaker, gate, store, restart, request_of, told):
+    gate.leave(gate.enter(request_of(1)), "unknown")
+    gate.leave(gate.enter(request_of(2)), "unknown")
+    breaker.halt("DailyLoss", "3.12 %")
+    breaker.hear(told("c1"))
+    store.close()
+    assert [each.request for each in restart().status().unknown] == [request_of(2)]
+
+
+def test_alerts_that_were_acted_on_are_known_after_a_restart(breaker, store, restart):
+    alert = Acted("DailyLoss", "loss > 3", (("alertname", "DailyLoss"), ("currency", "USDT")))
+    breaker.halt("DailyLoss", "3.12 %")
+    breaker.acted(frozenset({alert}))
+    breaker.resume("anna", "go on")
+    store.close()
+    again = restart()
+    assert again.alerts_acted == frozenset({alert})
+    again.acted(frozenset())
+    assert restart().alerts_acted == frozenset()
+
+
+def test_a_halt_is_on_disk_before_the_alert_that_it_is_because_of(breaker, store, disk):
+    disk.fail()
+    breaker.halt("DailyLoss", "3.12 %")
+    breaker.acted(frozenset({Acted("DailyLoss", "loss > 3", ())}))
+    disk.heal()
+    breaker.acted(frozenset())
+    kinds = [event.kind for event in store.read(("breaker.halted", "breaker.acted"))]
+    assert kinds == ["breaker.halted", "breaker.acted", "breaker.acted"]
 
 
 def test_after_a_confirmation_only_the_unknown_orders_are_listed(breaker, gate, store, restart, request_of):

@@ -37,6 +37,16 @@ def test_an_alert_is_pending_until_it_has_been_there_for_the_time():
     assert seen == [{"x": "pending"}, {"x": "pending"}, {"x": "firing"}, {"x": "firing"}]
 
 
+def test_an_evaluation_of_an_earlier_instant_leaves_a_firing_alert_firing_and_counts_from_there():
+    rule = rule_of("1s")
+    pending, _ = step(rule, {}, [element(a="x")], 300)
+    earlier, _ = step(rule, pending, [element(a="x")], 200)
+    assert [(a.state, a.active_since_ns) for a in earlier.values()] == [("pending", 200)]
+    firing, _ = step(rule, pending, [element(a="x")], 300 + 10**9)
+    earlier, _ = step(rule, firing, [element(a="x")], 299 + 10**9)
+    assert [(a.state, a.active_since_ns) for a in earlier.values()] == [("firing", 300)]
+
+
 def test_one_evaluation_without_it_ends_an_alert():
     rule = rule_of("1s")
     alerts, _ = step(rule, {}, [element(a="x")], 0)

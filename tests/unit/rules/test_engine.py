@@ -1,3 +1,5 @@
+"""Rules evaluated on their grids of time: when, over what, and whom they tell."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -6,101 +8,15 @@ import pytest
 
 from tradewatch import rules
 from tradewatch.model import Evidence
-from tradewatch.rules import Engine
-from tradewatch.runtime.failures import failures
 
 START_NS = 1_700_000_000 * 10**9
-MS = 10**6
 S = 10**9
-
-
-class SetClock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self, speed=1.0):
-        self.ns = START_NS
-        self.speed = speed
-
-    def now_ns(self):
-        return self.ns
-
-    def mono_ns(self):
-        return self.ns - START_NS
-
-    def real_seconds(self, seconds):
-        return seconds / self.speed
-
-
-class Values:
-    """Readings as a mapping from series to value; counts how often each metric is asked for."""
-
-    def __init__(self, values=None):
-        self.values = dict(values or {})
-        self.asked = []
-        self.broken = None
-
-    def samples(self, names):
-        self.asked.append(names)
-        if self.broken:
-            raise self.broken
-        for (name, labels), value in self.values.items():
-            if name in names:
-                yield (("__name__", name), *labels), value
-
-    def __setitem__(self, key, value):
-        name, labels = key if isinstance(key, tuple) else (key, ())
-        self.values[name, labels] = value
-
-    def __delitem__(self, name):
-        del self.values[name, ()]
-
-
-class Bench:
-    """An engine with a clock, readings and a list of what fired."""
-
-    def __init__(self, text, speed=1.0, **arguments):
-        self.clock = SetClock(speed)
-        self.readings = Values()
-        self.fired = []
-        groups = rules.loads(text, "r.yaml") if isinstance(text, str) else text
-        self.engine = Engine(groups, self.readings, self.clock, self.on_firing, **arguments)
-
-    def on_firing(self, rule, alert, evidence):
-        self.fired.append((rule.name, dict(alert.labels), evidence))
-
-    def tick(self, after_s=0.0):
-        self.clock.ns += round(after_s * S)
-        return self.engine.tick(self.clock.ns)
-
-    def poke(self, after_s=0.0):
-        self.clock.ns += round(after_s * S)
-        return self.engine.poke(self.clock.ns)
-
-    def states(self):
-        return {status.rule.name: status.state for status in self.engine.status()}
-
-    def names(self):
-        return [name for name, _, _ in self.fired]
-
-
 HALT = "groups: [{name: g, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]"
 NOTIFY = "groups: [{name: g, rules: [{alert: A, expr: m > 5}]}]"
 
 
-@pytest.fixture(autouse=True)
-def _our_failures_raise(monkeypatch):
-    monkeypatch.setattr(failures, "strict", True)
-
-
-@pytest.fixture
-def failures_are_counted(monkeypatch):
-    monkeypatch.setattr(failures, "strict", False)
-    monkeypatch.setattr(failures, "counts", {})
-    return failures.counts
-
-
-def test_acting_groups_are_evaluated_every_second_and_others_every_ten():
-    acting, notifying = Bench(HALT), Bench(NOTIFY)
+def test_acting_groups_are_evaluated_every_second_and_others_every_ten(new_bench):
+    acting, notifying = new_bench(HALT), new_bench(NOTIFY)
     for bench in (acting, notifying):
         bench.readings["m"] = 1.0
         for _ in range(41):
@@ -109,15 +25,18 @@ def test_acting_groups_are_evaluated_every_second_and_others_every_ten():
     assert len(notifying.readings.asked) == 3
 
 
-def test_a_group_may_name_its_interval():
-    bench = Bench("groups: [{name: g, interval: 3s, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]")
+def test_a_group_may_name_its_interval(new_bench):
+    text = "groups: [{name: g, interval: 3s, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]"
+    bench = new_bench(text)
+        "groups: [{name: g, interval: 3s, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]"
+    )
     for _ in range(10):
         bench.tick(1)
     assert len(bench.readings.asked) == 4
 
 
-def test_evaluations_are_aligned_to_the_grid_and_missed_ones_are_skipped():
-    bench = Bench(HALT)
+def test_evaluations_are_aligned_to_the_grid_and_missed_ones_are_skipped(new_bench):
+    bench = new_bench(HALT)
     bench.readings["m"] = 9.0
     assert bench.tick(0.3) == pytest.approx(0.7)
     bench.tick(7.5)
@@ -127,27 +46,27 @@ def test_evaluations_are_aligned_to_the_grid_and_missed_ones_are_skipped():
     assert bench.tick() == pytest.approx(0.2)
 
 
-def test_readings_are_asked_once_a_tick_for_what_is_due():
+def test_readings_are_asked_once_a_tick_for_what_is_due(new_bench):
     text = """groups:
   - {name: slow, rules: [{alert: S, expr: m + a > 5}]}
   - {name: fast, rules: [{alert: F, expr: m + b > 5, annotations: {action: halt}}]}
 """
-    bench = Bench(text)
+    bench = new_bench(text)
     bench.tick()
     bench.tick(1)
     assert bench.readings.asked == [{"m", "a", "b"}, {"m", "b"}]
 
 
-def test_on_firing_is_called_once_and_again_after_it_ended():
-    bench = Bench(HALT)
+def test_on_firing_is_called_once_and_again_after_it_ended(new_bench):
+    bench = new_bench(HALT)
     for value in (9.0, 9.0, 8.0, 1.0, 7.0):
         bench.readings["m"] = value
         bench.tick(1)
     assert bench.names() == ["A", "A"]
 
 
-def test_each_label_set_fires_on_its_own():
-    bench = Bench(HALT)
+def test_each_label_set_fires_on_its_own(new_bench):
+    bench = new_bench(HALT)
     bench.readings["m", (("a", "x"),)] = 9.0
     bench.tick(1)
     bench.readings["m", (("a", "y"),)] = 9.0
@@ -155,8 +74,8 @@ def test_each_label_set_fires_on_its_own():
     assert [labels for _, labels, _ in bench.fired] == [{"alertname": "A", "a": "x"}, {"alertname": "A", "a": "y"}]
 
 
-def test_a_callee_that_raises_is_called_again(failures_are_counted):
-    bench = Bench(HALT)
+def test_a_callee_that_raises_is_called_again(new_bench, failures_are_counted):
+    bench = new_bench(HALT)
     bench.readings["m"] = 9.0
     outcomes = [RuntimeError("no"), RuntimeError("no"), None]
     calls = []
@@ -174,7 +93,7 @@ def test_a_callee_that_raises_is_called_again(failures_are_counted):
     assert failures_are_counted == {"rules.on_firing": 2}
 
 
-def test_evidence_names_the_expression_and_every_number_it_reads():
+def test_evidence_names_the_expression_and_every_number_it_reads(new_bench):
     text = """groups:
   - name: g
     rules:
@@ -184,7 +103,7 @@ def test_evidence_names_the_expression_and_every_number_it_reads():
         labels: {severity: emergency}
         annotations: {action: halt}
 """
-    bench = Bench(text, identity={"job": "bots", "instance": "grid-1"})
+    bench = new_bench(text, identity={"job": "bots", "instance": "grid-1"})
     usdt = (("currency", "USDT"),)
     bench.readings["pnl", usdt] = -731.02
     bench.readings["start", usdt] = 23431.9
@@ -203,8 +122,8 @@ def test_evidence_names_the_expression_and_every_number_it_reads():
     )
 
 
-def test_evidence_of_a_range_is_the_function_over_it_and_is_bounded():
-    bench = Bench("groups: [{name: g, interval: 1s, rules: [{alert: A, expr: 'sum(increase(c_total[1m])) > 5'}]}]")
+def test_evidence_of_a_range_is_the_function_over_it_and_is_bounded(new_bench):
+    bench = new_bench("groups: [{name: g, interval: 1s, rules: [{alert: A, expr: 'sum(increase(c_total[1m])) > 5'}]}]")
     for second in range(12):
         for n in range(20):
             bench.readings["c_total", (("n", f"{n:02}"),)] = float(second * 60)
@@ -214,18 +133,8 @@ def test_evidence_of_a_range_is_the_function_over_it_and_is_bounded():
     assert len(evidence) == 9
 
 
-def test_limits_can_be_replaced_between_ticks():
-    bench = Bench(HALT.replace("m > 5", "'m > on () tradewatch_limit{limit=\"drawdown\"}'"))
-    bench.readings["m"] = 0.08
-    bench.tick()
-    assert bench.states() == {"A": "inactive"}
-    bench.engine.set_limits(rules.limit_values({"drawdown": 0.05}))
-    bench.tick(1)
-    assert bench.states() == {"A": "firing"}
-
-
-def test_a_metric_that_is_missing_is_warming_first_and_no_data_later():
-    bench = Bench(HALT)
+def test_a_metric_that_is_missing_is_warming_first_and_no_data_later(new_bench):
+    bench = new_bench(HALT)
     assert bench.states() == {"A": "warming"}
     bench.tick()
     assert bench.states() == {"A": "warming"}
@@ -237,9 +146,9 @@ def test_a_metric_that_is_missing_is_warming_first_and_no_data_later():
     assert bench.states() == {"A": "no_data"}
 
 
-def test_an_evaluation_that_fails_is_failed_and_keeps_what_fires():
+def test_an_evaluation_that_fails_is_failed_and_keeps_what_fires(new_bench):
     text = "groups: [{name: g, rules: [{alert: A, expr: 'm * on (a) n > 5', annotations: {action: halt}}]}]"
-    bench = Bench(text)
+    bench = new_bench(text)
     bench.readings["m", (("a", "x"),)] = 3.0
     bench.readings["n", (("a", "x"),)] = 3.0
     bench.tick()
@@ -255,8 +164,8 @@ def test_an_evaluation_that_fails_is_failed_and_keeps_what_fires():
     assert bench.names() == ["A"]
 
 
-def test_readings_that_raise_fail_the_rules_that_were_due(failures_are_counted):
-    bench = Bench(HALT)
+def test_readings_that_raise_fail_the_rules_that_were_due(new_bench, failures_are_counted):
+    bench = new_bench(HALT)
     bench.readings["m"] = 9.0
     bench.tick()
     bench.readings.broken = RuntimeError("ledger")
@@ -270,126 +179,8 @@ def test_readings_that_raise_fail_the_rules_that_were_due(failures_are_counted):
     assert bench.states() == {"A": "firing"}
 
 
-def test_a_poke_evaluates_acting_rules_whose_values_changed_and_stores_nothing():
-    text = """groups:
-  - name: g
-    rules:
-      - {alert: A, expr: m > 5, annotations: {action: halt}}
-      - {alert: B, expr: 'count_over_time(m[10s]) > 1', annotations: {action: halt}}
-      - {alert: N, expr: m > 5}
-"""
-    bench = Bench(text)
-    bench.readings["m"] = 1.0
-    bench.tick()
-    bench.poke(0.2)
-    bench.readings["m"] = 9.0
-    bench.poke(0.2)
-    assert bench.states() == {"A": "firing", "B": "inactive", "N": "inactive"}
-    ((name, _, evidence),) = bench.fired
-    assert (name, evidence[1]) == ("A", Evidence("m", 9.0, START_NS + 400 * MS))
-
-
-def test_changes_since_the_last_point_add_up_over_pokes():
-    text = "groups: [{name: g, rules: [{alert: A, expr: m + n > 5, annotations: {action: halt}}]}]"
-    bench = Bench(text)
-    bench.readings["m"] = bench.readings["n"] = 1.0
-    bench.tick()
-    bench.readings["m"] = 3.0
-    bench.poke(0.1)
-    bench.readings["n"] = 3.0
-    bench.poke(0.1)
-    assert bench.names() == ["A"]
-
-
-def test_pokes_are_coalesced_to_one_in_ten_real_milliseconds_and_none_is_lost():
-    for speed in (1.0, 100.0):
-        bench = Bench(HALT, speed)
-        bench.readings["m"] = 1.0
-        bench.tick()
-        bench.poke(0.001 * speed)
-        bench.readings["m"] = 9.0
-        for _ in range(9):
-            if speed == 1.0:
-                assert bench.poke(0.001) <= 0.010
-        if speed == 1.0:
-            assert bench.names() == []
-            bench.tick(0.0011)
-        else:
-            assert bench.poke(0.5) == pytest.approx(0.4, abs=0.01)
-            assert bench.names() == []
-            bench.tick(0.51)
-        assert bench.names() == ["A"]
-
-
-def test_a_poke_without_a_change_evaluates_nothing():
-    bench = Bench(HALT.replace("m > 5", "m != 5"))
-    bench.readings["m"] = float("nan")
-    bench.tick()
-    before = bench.engine.status()
-    bench.poke(0.1)
-    assert bench.engine.status()[0] is before[0]
-
-
-def test_what_ends_between_two_points_of_the_grid_ends_at_the_next_one():
-    bench = Bench(HALT)
-    bench.readings["m"] = 9.0
-    bench.tick()
-    bench.readings["m"] = 1.0
-    bench.poke(0.1)
-    assert bench.states() == {"A": "firing"}
-    bench.tick(0.9)
-    assert bench.states() == {"A": "inactive"}
-
-
-def test_a_dip_between_two_points_does_not_restart_the_time_of_a_pending_alert():
-    bench = Bench(HALT.replace("expr: m > 5", "expr: m > 5, for: 2s"))
-    for value in (9.0, 1.0, 9.0):
-        bench.readings["m"] = value
-        bench.tick() if value == 9.0 and bench.states() == {"A": "warming"} else bench.poke(0.3)
-    bench.tick(0.4)
-    bench.tick(1)
-    assert bench.names() == ["A"]
-
-
-def test_an_alert_that_begins_between_two_points_leaves_the_others_alone():
-    bench = Bench(HALT)
-    bench.readings["m", (("a", "x"),)] = 9.0
-    bench.readings["m", (("a", "y"),)] = 1.0
-    bench.tick()
-    bench.readings["m", (("a", "x"),)] = 1.0
-    bench.readings["m", (("a", "y"),)] = 9.0
-    bench.poke(0.1)
-    (status,) = bench.engine.status()
-    assert [dict(alert.labels)["a"] for alert in status.alerts] == ["x", "y"]
-
-
-def test_what_fails_between_two_points_has_not_failed():
-    bench = Bench("groups: [{name: g, rules: [{alert: A, expr: 'm * on (a) n > 5', annotations: {action: halt}}]}]")
-    bench.readings["m", (("a", "x"),)] = 1.0
-    bench.readings["n", (("a", "x"),)] = 1.0
-    bench.tick()
-    bench.readings["n", (("a", "x"), ("b", "y"))] = 1.0
-    bench.poke(0.1)
-    assert bench.states() == {"A": "inactive"}
-    bench.tick(0.9)
-    assert bench.states() == {"A": "failed"}
-
-
-def test_what_was_stored_is_no_change_any_more():
-    bench = Bench(HALT.replace("m > 5", "m + n > 5"))
-    bench.readings["m"] = bench.readings["n"] = 1.0
-    bench.tick()
-    bench.readings["m"] = 3.0
-    bench.poke(0.1)
-    bench.readings["m"] = 1.0
-    bench.tick(0.9)
-    bench.readings["n"] = 3.0
-    bench.poke(0.1)
-    assert bench.names() == []
-
-
-def test_all_that_is_due_reads_the_newest_instant_and_acting_groups_come_first():
-    bench = Bench("""groups:
+def test_all_that_is_due_reads_the_newest_instant_and_acting_groups_come_first(new_bench):
+    bench = new_bench("""groups:
   - {name: slow, rules: [{alert: S, expr: m > 5}]}
   - {name: fast, rules: [{alert: F, expr: m > 5, annotations: {action: halt}}]}
 """)
@@ -403,8 +194,8 @@ def test_all_that_is_due_reads_the_newest_instant_and_acting_groups_come_first()
     ]
 
 
-def test_a_clock_that_is_set_back_does_not_stop_the_rules():
-    bench = Bench(HALT)
+def test_a_clock_that_is_set_back_does_not_stop_the_rules(new_bench):
+    bench = new_bench(HALT)
     bench.readings["m"] = 1.0
     bench.tick()
     bench.clock.ns -= 3600 * S
@@ -415,56 +206,20 @@ def test_a_clock_that_is_set_back_does_not_stop_the_rules():
     assert bench.engine.status()[0].evaluated_ns == bench.clock.ns
 
 
-def test_a_replaced_file_keeps_alerts_of_rules_that_stay():
-    bench = Bench(HALT.replace("expr: m > 5", "expr: m > 5, for: 2s"))
-    bench.readings["m"] = 9.0
-    bench.tick()
-    bench.tick(1)
-    stays = HALT.replace("expr: m > 5", "expr: m > 4, for: 3s").replace(
-        "rules: [", "rules: [{alert: New, expr: n > 1}, "
-    )
-    bench.engine.replace(rules.loads(stays, "r.yaml"))
-    assert set(bench.states()) == {"A"}
-    bench.tick(1)
-    assert bench.states() == {"New": "warming", "A": "pending"}
-    bench.tick(1)
-    assert bench.states()["A"] == "firing"
-
-
-def test_a_replaced_file_may_read_further_back_and_on_another_grid():
-    bench = Bench(NOTIFY)
-    bench.readings["m"] = 9.0
-    bench.tick()
-    bench.engine.replace(rules.loads(HALT.replace("m > 5", "'max_over_time(m[1h]) > 5'"), "r.yaml"))
-    for _ in range(3):
-        bench.tick(1)
-    assert bench.states() == {"A": "firing"}
-
-
-def test_a_metric_that_moves_to_a_finer_grid_is_read_from_there():
-    bench = Bench(NOTIFY)
-    bench.readings["m"] = 1.0
-    bench.tick()
-    bench.engine.replace(rules.loads(HALT, "r.yaml"))
-    bench.readings["m"] = 9.0
-    bench.tick(1)
-    assert bench.states() == {"A": "firing"}
-
-
-def test_a_scalar_result_is_one_alert_without_labels():
-    bench = Bench("groups: [{name: g, rules: [{alert: A, expr: time() > bool 5, annotations: {action: halt}}]}]")
+def test_a_scalar_result_is_one_alert_without_labels(new_bench):
+    bench = new_bench("groups: [{name: g, rules: [{alert: A, expr: time() > bool 5, annotations: {action: halt}}]}]")
     bench.tick()
     assert [labels for _, labels, _ in bench.fired] == [{"alertname": "A"}]
 
 
-def test_labels_with_empty_values_and_out_of_order_are_put_right():
-    bench = Bench(HALT, identity={"job": "bots"})
+def test_labels_with_empty_values_and_out_of_order_are_put_right(new_bench):
+    bench = new_bench(HALT, identity={"job": "bots"})
     bench.readings["m", (("z", "1"), ("empty", ""), ("a", "2"))] = 9.0
     bench.tick()
     assert [labels for _, labels, _ in bench.fired] == [{"a": "2", "alertname": "A", "job": "bots", "z": "1"}]
 
 
-def test_the_interpreter_is_yielded_between_rules_when_a_stretch_grows_long(monkeypatch):
+def test_the_interpreter_is_yielded_between_rules_when_a_stretch_grows_long(new_bench, monkeypatch):
     now = [0]
 
     def perf_counter_ns():
@@ -474,7 +229,7 @@ def test_the_interpreter_is_yielded_between_rules_when_a_stretch_grows_long(monk
     monkeypatch.setattr("tradewatch.rules.engine.time.perf_counter_ns", perf_counter_ns)
     many = ", ".join(f"{{alert: A{n}, expr: m > {n}}}" for n in range(40))
     yielded = []
-    bench = Bench(f"groups: [{{name: g, interval: 1s, rules: [{many}]}}]", yield_=lambda: yielded.append(now[0]))
+    bench = new_bench(f"groups: [{{name: g, interval: 1s, rules: [{many}]}}]", yield_=lambda: yielded.append(now[0]))
     bench.readings["m"] = 0.0
     bench.tick()
     stretches = [b - a for a, b in pairwise(yielded)]
@@ -482,15 +237,15 @@ def test_the_interpreter_is_yielded_between_rules_when_a_stretch_grows_long(monk
     assert max(stretches) <= 400_000
 
 
-def test_without_rules_there_is_nothing_to_do():
-    bench = Bench("")
+def test_without_rules_there_is_nothing_to_do(new_bench):
+    bench = new_bench("")
     assert bench.tick() == 10.0
     assert bench.poke() == 10.0
     assert bench.engine.status() == ()
 
 
-def test_the_default_rules_halt_on_a_daily_loss_in_time_for_the_next_order():
-    bench = Bench(rules.default_groups(), identity={"job": "bots", "instance": "grid-1"})
+def test_the_default_rules_halt_on_a_daily_loss_in_time_for_the_next_order(new_bench):
+    bench = new_bench(rules.default_groups(), identity={"job": "bots", "instance": "grid-1"})
     usdt = (("trading_currency", "USDT"),)
     bench.readings["trading_pnl_daily", usdt] = -600.0
     bench.readings["trading_portfolio_day_start", usdt] = 23431.9

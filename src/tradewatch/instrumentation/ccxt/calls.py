@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from time import monotonic_ns, thread_time_ns
 from typing import Any
 
+from msgspec.structs import replace
+
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
@@ -186,10 +188,14 @@ class _LogicalCall:
                 # A key may have been set after the client was found.
                 scrubber.learn(secrets_of(client))
                 live.message = describe(error)
+        binding = binding_of(client)
         with _KEPT:
             if live.requests:
                 by_get = endpoints_of(type(client)).placing_by_get
                 status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
+                if status == "unknown" and binding is not None:
+                    # Where it was seen before the call failed, it must be told of again to be known.
+                    binding.seen.orders.clear()
                 live.outcomes = tuple(
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
                     for r in live.requests
@@ -259,6 +265,8 @@ class EndpointCall(_LogicalCall):
             return None
         outer, probe = running(client), binding.probe
         if outer is not None and outer.requests:
+            with _KEPT:
+                self._learn_client_id(outer, argument(args, kwargs, 3, "params"))
             return None
         try:
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
@@ -278,6 +286,18 @@ class EndpointCall(_LogicalCall):
             return (orders.endpoint_request(probe.venue, probe.account, operation, params),)
 
         return self._send(client, binding, operation, None, wanted)
+
+    def _learn_client_id(self, live: LiveCall, params: Any) -> None:
+        """Where the bot gives an order no client id, ccxt gives it one: with it the order can be known again."""
+        request = live.requests[0]
+        if len(live.requests) > 1 or request.key.client_id is not None or not request.operation.startswith("create_"):
+            return
+        client_id = orders.sent_client_id(params)
+        if client_id is not None:
+            named = replace(request, key=replace(request.key, client_id=client_id))
+            live.requests = (named,)
+            for gate, token in live.gate_tokens:
+                gate.amend(token, named)
 
 
 def _unread(probe: Probe, operation: str) -> OrderRequest:

@@ -180,6 +180,8 @@ OBSERVERS: dict[str, Callable[[LiveCall, Seen, Any], None]] = {
     "fetch_orders": _read_order,
     "fetch_open_orders": _read_order,
     "fetch_closed_orders": _read_order,
+    "fetch_canceled_orders": _read_order,
+    "fetch_canceled_and_closed_orders": _read_order,
     "cancel_order": _read_order,
     "cancel_all_orders": _read_order,
     "fetch_my_trades": _read_trades,

@@ -19,6 +19,8 @@ _STATUS: dict[str, OrderStatus] = {
     "expired_in_match": "expired",
     "rejected": "rejected",
 }
+# How venues call the client id of an order that is placed, in their own parameters.
+_CLIENT_IDS = ("newClientOrderId", "clOrdId", "orderLinkId", "cl_ord_id", "client_order_id", "clientOid")
 _ARGUMENTS = {
     "create_order": ("symbol", "type", "side", "amount", "price", "params"),
     "edit_order": ("id", "symbol", "type", "side", "amount", "price", "params"),
@@ -55,9 +57,15 @@ def endpoint_request(venue: str, account: str, operation: str, params: Any) -> O
             "type": given.get("type") or given.get("ordertype"),
             "amount": given.get("quantity") or given.get("volume") or given.get("qty"),
             "price": given.get("price"),
-            "params": {"clientOrderId": given.get("newClientOrderId")},
+            "params": {"clientOrderId": sent_client_id(given)},
         },
     )
+
+
+def sent_client_id(params: Any) -> str | None:
+    """The client id in the parameters of a venue's own endpoint, as the venue will show it again."""
+    given = mapping(params)
+    return next((found for name in _CLIENT_IDS if (found := label(given.get(name))) is not None), None)
 
 
 def _request(venue: str, account: str, operation: str, given: Mapping[str, Any]) -> OrderRequest:
