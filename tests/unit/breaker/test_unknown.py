@@ -90,6 +90,12 @@ def test_a_repetition_that_was_not_placed_leaves_no_doubt(breaker, listed, told,
     assert unknown(breaker) == []
 
 
+def test_the_answer_to_a_repetition_is_about_the_repetition(breaker, listed, told, placed):
+    listed()
+    breaker.hear(replace(placed(1, "rejected"), reports=told("c1").reports))
+    assert unknown(breaker) == ["c1"]
+
+
 def test_the_doubt_survives_a_restart(breaker, gate, store, restart, clock, request_of, told, placed):
     gate.leave(gate.enter(request_of()), "unknown")
     breaker.hear(placed(1, "filled"))

@@ -28,8 +28,6 @@ def test_acting_groups_are_evaluated_every_second_and_others_every_ten(new_bench
 def test_a_group_may_name_its_interval(new_bench):
     text = "groups: [{name: g, interval: 3s, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]"
     bench = new_bench(text)
-        "groups: [{name: g, interval: 3s, rules: [{alert: A, expr: m > 5, annotations: {action: halt}}]}]"
-    )
     for _ in range(10):
         bench.tick(1)
     assert len(bench.readings.asked) == 4
