@@ -51,6 +51,8 @@ ON_THE_WAY = [
     "instrumentation.ccxt.transport:error_type",
     "instrumentation.ccxt.transport:is_cancellation",
     "breaker.gate:OrderGate.enter",
+    "instrumentation.ccxt.orders:sent_client_id",
+    "breaker.gate:OrderGate.amend",
     "breaker.gate:OrderGate.leave",
     "runtime.scrub:Scrubber.learn",
     "runtime.scrub:Scrubber.text",
