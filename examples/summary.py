@@ -86,6 +86,8 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
     yield _heading("why, from which numbers")
     yield Text(breaker.reason.partition(". ")[0] + ".", "bold")
     yield from (Text(f"  {number}") for number in live.numbers(breaker.evidence))
+    fired = [alert for rule in run.status.rules if rule.rule.name == breaker.by for alert in rule.alerts]
+    yield from (Text(dict(alert.annotations).get("description", ""), "dim") for alert in fired[:1])
     confirmed = "on disk, and every order that had passed is answered or listed as unknown"
     yield Text(f"Confirmed: {confirmed}." if breaker.confirmed else f"NOT confirmed: {breaker.not_confirmed}.")
     yield _heading("how fast, in real time")

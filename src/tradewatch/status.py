@@ -47,7 +47,8 @@ class Telemetry(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """A bot at one moment.
 
-    `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `orders` are by status, `errors` by `error.type`,
+    `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `attempts` are HTTP requests of all calls,
+    `throttle_s` the real seconds that calls waited in the clients' own rate limiters, both since the start. `orders` are by status, `errors` by `error.type`,
     `limits` by name, `failures` of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds.
     `safety_alive` and `service_alive` say whether its two threads run; `state_folder` is None where nothing is kept.
     """
@@ -57,6 +58,8 @@ class Status(msgspec.Struct, frozen=True):
     since_ns: int
     clients: tuple[Client, ...]
     operations: tuple[Operation, ...]
+    attempts: int
+    throttle_s: float
     orders: dict[str, int]
     errors: dict[str, int]
     portfolio: PortfolioSnapshot

@@ -11,7 +11,7 @@ PRICES = [100, 90, 90, 90, 99.9, 99.9, 80, 80]
 
 @pytest.fixture
 def place(venue):
-    return venue(rows=[(price,) * 4 for price in PRICES], balances={"BTC": "100", "USDT": "1000"})
+    return venue(rows=[(price,) * 4 for price in PRICES], balances={"BTC": "100", "USDT": "100"})
 
 
 @pytest.fixture
@@ -67,15 +67,23 @@ def test_a_resume_holds_over_a_restart_until_the_loss_was_within_the_limit(
 
 
 def test_a_restart_in_between_does_not_undo_a_resume_that_comes_before_the_first_price(
-    blocking, place, make_bot, watch_over, look, until
+    blocking, place, make_bot, watch_over, look, until, application
 ):
     client = blocking.client(place)
     bot = make_bot(client)
-    watch = watch_over(bot, clock=place.clock)
+    watch = watch_over(bot, clock=place.clock, **application.settings)
     look(watch, client, "inactive")
     place.clock.pass_seconds(60)
     look(watch, client, "firing")
     until(lambda: watch.status().breaker.confirmed and watch.status().breaker.state == "HALTED")
+    with pytest.raises(blocking.ccxt.InvalidOrder) as caught:
+        client.create_order(SYMBOL, "market", "sell", 1)
+    assert str(caught.value).endswith(
+        "by DailyLoss: Bot lost 9.901% today, beyond the limit daily_loss "
+        '(trading_pnl_daily{trading_currency="USDT"} = -1000, trading_portfolio_day_start{trading_currency="USDT"} '
+        '= 10100, tradewatch_limit{limit="daily_loss"} = 0.03). Cancels still pass. '
+        "When you have looked: Watch.resume(by=..., reason=...)"
+    )
     tradewatch.shutdown()
     watch = watch_over(bot, clock=place.clock)
     assert watch.status().breaker.state == "HALTED"

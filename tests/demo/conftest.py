@@ -27,7 +27,7 @@ def breaker(**changes):
     fields = {
         "state": "ACTIVE", "by": "start", "reason": "a clean start", "evidence": (), "since_ns": SINCE_NS,
         "confirmed": True, "not_confirmed": None, "further": (), "unknown": (), "in_flight": 0, "refused": 0,
-        "forgotten": 0, "trips": 0, "note": None,
+        "forgotten": 0, "trips": 0, "note": None, "confirmed_ns": None, "first_refused_ns": None,
     }  # fmt: skip
     return BreakerStatus(**fields | changes)
 
@@ -63,10 +63,7 @@ EVIDENCE = (
     Evidence('trading_portfolio_day_start{trading_currency="USDT"}', 24430.73, NOW_NS),
     Evidence('tradewatch_limit{limit="daily_loss"}', 0.03, NOW_NS),
 )
-REASON = (
-    "Down 3.33% today in USDT, of the equity at the start of the UTC day; that is beyond the limit daily_loss. The "
-    "bot's process refuses new orders; open orders and positions are as they were."
-)
+REASON = "MarketMaker lost 3.33% today, beyond the limit daily_loss"
 
 
 class Made:
@@ -85,6 +82,7 @@ class Made:
                 Operation("binance", "create_order", 51, 4, 0.0013, 1.65, 7.5),
                 Operation("binance", "fetch_balance", 1, 0, None, None, None),
             ),
+            "attempts": 152, "throttle_s": 1.25,
             "orders": {"open": 31, "filled": 16}, "errors": {"OrderNotFound": 4}, "portfolio": portfolio(),
             "limits": {"daily_loss": 0.03, "drawdown": 0.1}, "rules": RULES, "breaker": breaker(),
             "overhead_cpu": 0.053, "telemetry": Made.telemetry, "failures": {}, "safety_alive": True,
@@ -94,7 +92,7 @@ class Made:
 
     @staticmethod
     def halted(**changes):
-        fired = rule("DailyLoss", "firing", action="halt", value=0.0333, summary="5f0c lost 3.33% today")
+        fired = rule("DailyLoss", "firing", action="halt", value=0.0333, summary=REASON)
         halt = breaker(
             state="HALTED",
             by="DailyLoss",

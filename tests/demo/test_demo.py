@@ -46,7 +46,7 @@ def test_without_a_terminal_the_halt_its_numbers_and_equal_books_are_shown(envir
     output = done.stdout
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in output
-    assert re.search(r"^01:3\d:\d\d HALTED by DailyLoss: Down [\d.]+% today in USDT", output, re.M)
+    assert re.search(r"^01:3\d:\d\d HALTED by DailyLoss: \w+ lost [\d.]+% today", output, re.M)
     assert re.search(r"^01:3\d:\d\d halt confirmed", output, re.M)
     assert re.search(r"^01:3\d:\d\d first order refused", output, re.M)
     assert re.search(r"^01:3\d:\d\d +1[23]\.\d s  DailyLoss halts the bot", output, re.M)

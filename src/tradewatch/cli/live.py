@@ -339,7 +339,7 @@ def news(before: Status | None, now: Status) -> list[str]:
     for rule in now.rules:
         was = states.get(rule.rule.name, "warming")
         if rule.state == "firing" != was:
-            lines.append(f"rule {rule.rule.name} fires{_summary(rule, now.bot)}")
+            lines.append(f"rule {rule.rule.name} fires{_summary(rule)}")
         elif was == "firing" != rule.state:
             lines.append(f"rule {rule.rule.name} is {_STATES[rule.state][2]} again")
         elif rule.state in ("failed", "no_data") and was != rule.state:
@@ -351,13 +351,9 @@ def news(before: Status | None, now: Status) -> list[str]:
     return [*lines, *(f"note: {note}" for note in notes if note not in seen)]
 
 
-def _summary(rule: RuleStatus, bot: str) -> str:
-    if not rule.alerts:
-        return ""
-    said, labels = dict(rule.alerts[0].annotations).get("summary", ""), dict(rule.alerts[0].labels)
-    # The instance is a random id unless the bot sets one; for one bot its name says more.
-    named = said.replace(labels.get("instance") or bot, bot)
-    return f": {named}" if named else ""
+def _summary(rule: RuleStatus) -> str:
+    said = dict(rule.alerts[0].annotations).get("summary") if rule.alerts else None
+    return f": {said}" if said else ""
 
 
 def numbers(evidence: Iterable[Evidence]) -> list[str]:

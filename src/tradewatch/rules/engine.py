@@ -226,7 +226,7 @@ class Engine:
     def _tell(self, running: Running, at_ns: int, overlay: Mapping[Labels, float] | None) -> None:
         before = set(running.told)
         # Without data nobody knows whether the condition has been false.
-        if overlay is None and running.status.state in ("inactive", "pending", "firing"):
+        if running.status.state in ("inactive", "pending", "firing"):
             running.told &= {self._own(key) for key in running.alerts}
         for key, alert in running.alerts.items():
             if alert.state != "firing" or self._own(key) in running.told:

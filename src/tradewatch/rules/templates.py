@@ -1,7 +1,7 @@
 """The part of Go's templates that alerting rules use in labels and annotations, with the same output.
 
 `{{ $value }}`, `{{ $labels.name }}`, `{{ $externalLabels.name }}` (also `.Value`, `.Labels.name`,
-`.ExternalLabels.name`), text in quotes, pipes and parentheses; the functions printf, humanize, humanize1024,
+`.ExternalLabels.name`), text in quotes, pipes and parentheses; the functions or, printf, humanize, humanize1024,
 humanizeDuration and humanizePercentage; comments, and `{{-` and `-}}`, which trim white space. Everything else is
 refused when the rule is read, so that a rule that loads here means the same in Prometheus. Formats are those of
 Prometheus's `template/template.go` and of Go's `fmt`.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tradewatch.rules.gofmt import Verb, format_verb, format_verbs, shown
 
 ACCEPTED = (
-    "$value, $labels.name, $externalLabels.name, text in quotes, and the functions printf, humanize, humanize1024, "
+    "$value, $labels.name, $externalLabels.name, text in quotes, and the functions or, printf, humanize, humanize1024, "
     "humanizeDuration, humanizePercentage"
 )
 _KEYWORDS = frozenset(
@@ -204,7 +204,7 @@ class _Action:
         self._take()
         if word in _KEYWORDS:
             raise TemplateError(f"{word!r} in a template, which is not supported yet", ACCEPTED, at)
-        if word != "printf" and word not in _FUNCTIONS:
+        if word not in ("printf", "or") and word not in _FUNCTIONS:
             raise TemplateError(f"the function {word!r}, which is unknown or not supported yet", ACCEPTED, at)
         args = []
         while self._next()[0] in ("operand", "text", "number", "word") or self._next()[1] == "(":
@@ -250,6 +250,10 @@ def _unquoted(word: str, at: int) -> str:
 
 
 def _call(function: str, args: list[_Node], text: str, at: int) -> _Call:
+    if function == "or":
+        if not args:
+            raise TemplateError("or without a value", "or with one value or more", at)
+        return _Call(function, tuple(args), (), text, at)
     if function != "printf":
         if len(args) != 1:
             raise TemplateError(f"{function} with {len(args)} values", f"{function} with one value", at)
@@ -280,6 +284,14 @@ def _evaluate(node: _Node, facts: _Facts) -> float | str:
     if isinstance(node, _Label):
         # Go's missingkey=zero: a label that is not there is empty.
         return (facts.labels if node.root == "labels" else facts.external).get(node.name, "")
+    if node.function == "or":
+        # Go's: the first that is not empty, else the last; those after it are not looked at.
+        found: float | str = ""
+        for arg in node.args:
+            found = _evaluate(arg, facts)
+            if found:
+                break
+        return found
     args = [_evaluate(arg, facts) for arg in node.args]
     if node.function == "printf":
         values = iter(args)

@@ -18,9 +18,13 @@ class Tally:
     def __init__(self) -> None:
         self.orders: Counter[tuple[tuple[str, str], ...]] = Counter()
         self.errors: Counter[str] = Counter()
+        self.attempts = 0
+        self.throttle_ns = 0
 
     def book(self, call: Call) -> None:
-        """Count the orders of a call, and its error."""
+        """Count a call's orders and attempts, its error, and what it waited in the client's own rate limiter."""
+        self.attempts += len(call.attempts)
+        self.throttle_ns += call.throttle_ns
         for key in order_keys(call):
             self.orders[key] += 1
         if call.error is not None:

@@ -204,7 +204,7 @@ BROKEN = [
         RULE + "    annotations:\n      text: |\n        a\n        {{ $valeu }}\n",
         [
             "9:12: '$valeu' in a template; accepted: $value, $labels.name, $externalLabels.name, text "
-            "in quotes, and the functions printf, humanize, humanize1024, humanizeDuration, "
+            "in quotes, and the functions or, printf, humanize, humanize1024, humanizeDuration, "
             "humanizePercentage"
         ],
     ),

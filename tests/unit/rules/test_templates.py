@@ -19,6 +19,23 @@ def test_a_template_gives_what_prometheus_gives(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{{ or $labels.none $labels.also_none $labels.job }}", "bots"),
+        ("{{ or $labels.job $labels.none }}", "bots"),
+        ("{{ or $labels.none $labels.also_none }}", ""),
+        ('{{ or $labels.none $labels.job | printf "%s!" }}', "bots!"),
+        ("{{ or $labels.none $value $labels.job }}", "3"),
+        ("{{ $labels.job | or $labels.none }}", "bots"),
+        ("{{ or $labels.job (humanize $labels.job) }}", "bots"),
+    ],
+)
+def test_or_gives_the_first_that_is_not_empty(text, wanted):
+    """As Go's text/template has it: the later ones are not looked at."""
+    assert parse(text).expand(3.0, {"job": "bots"}, {}, "Alert") == wanted
+
+
+@pytest.mark.parametrize(
     ("text", "offset", "found", "accepted"),
     [
         ("{{ if $value }}", 3, "'if' in a template, which is not supported yet", ACCEPTED),
@@ -45,6 +62,7 @@ def test_a_template_gives_what_prometheus_gives(text):
         ("{{ ($value }}", 11, "'}}' in a template", "')' after the value"),
         ("{{ humanize }}", 3, "humanize with 0 values", "humanize with one value"),
         ("{{ $value | humanize $value }}", 12, "humanize with 2 values", "humanize with one value"),
+        ("{{ or }}", 3, "or without a value", "or with one value or more"),
         ("{{ 3 }}", 3, "'3' in a template", ACCEPTED),
         ("{{ $x := $value }}", 3, "'$x' in a template", ACCEPTED),
         ("{{/* a comment that does not end }}", 2, "'/' in a template", ACCEPTED),
