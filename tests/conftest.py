@@ -65,6 +65,12 @@ class HandClock:
 
 
 @pytest.fixture
+def clock_at():
+    """Makes clocks that stand at a time, in epoch nanoseconds."""
+    return HandClock
+
+
+@pytest.fixture
 def hand_clock():
     return HandClock(START_NS)
 

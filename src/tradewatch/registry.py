@@ -19,11 +19,12 @@ from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.watch import Watch
 
+_PORT = 9464
 _SIGTERM_S = 2.5
 
 _lock = threading.RLock()
-# By the identity of the bot, which is kept alive as long as it is watched.
-_watches: dict[int, tuple[Any, Watch]] = {}
+# By the identity of the bot, which is kept alive as long as it is watched; with the settings that it is watched by.
+_watches: dict[int, tuple[Any, Watch, dict[str, Any]]] = {}
 
 
 def _made(client: Any) -> None:
@@ -47,14 +48,14 @@ def instrument(
     currency: str | None = None,
     limits: Mapping[str, float] | None = None,
     rules: Sequence[str | os.PathLike[str]] | None = None,
-    port: int = 9464,
+    port: int = _PORT,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     clock: Clock | None = None,
 ) -> Watch:
     """Watch a bot: find its exchange clients, see every call of them, and arm the gate that a halt closes.
 
-    A second call with the same bot returns the same `Watch`.
+    A second call with the same bot returns the same `Watch`, if it is given the same settings or none.
 
     Args:
         bot: the object that holds the clients; a client itself, a module or a list will do as well.
@@ -73,13 +74,32 @@ def instrument(
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of, or an impossible value, name or port.
+        ValueError: a limit that there is none of, or an impossible value, name or port; or a bot that is watched
+            already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
     """
+    settings = {
+        "name": name,
+        "state_dir": None if state_dir is None else os.path.abspath(state_dir),
+        "account": account,
+        "currency": currency,
+        "limits": dict(limits) if limits else None,
+        "rules": None if rules is None else [os.path.abspath(file) for file in rules],
+        "port": None if port == _PORT else port,
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+        "clock": clock,
+    }
     with _lock:
         known = _watches.get(id(bot))
-        if known is not None:
+        if known is not None and not known[1].forked:
+            other = [key for key, value in settings.items() if value is not None and value != known[2][key]]
+            if other:
+                raise ValueError(
+                    f"this bot is watched already, with another {', '.join(other)}; leave out what is to stay, or call "
+                    "tradewatch.uninstrument(bot) first"
+                )
             return known[1]
         watch = Watch(
             bot,
@@ -96,7 +116,9 @@ def instrument(
             meter_provider=meter_provider,
             clock=clock,
         )
-        _watches[id(bot)] = (bot, watch)
+        if known is not None:
+            known[1].stop()
+        _watches[id(bot)] = (bot, watch, settings)
         _ccxt.install()
         watch.start()
         _end_cleanly()
@@ -116,12 +138,13 @@ def uninstrument(bot: Any) -> None:
             # Looked at only now: while this one stopped, another bot may have come.
             if not _watches:
                 _ccxt.undo()
+                _let_sigterm_go()
 
 
 def shutdown() -> None:
     """Stop watching every bot. Takes two seconds at most for each, whatever the collector does."""
     with _lock:
-        bots = [bot for bot, _ in _watches.values()]
+        bots = [bot for bot, _, _ in _watches.values()]
     for bot in bots:
         with failures.kept("shutdown"):
             uninstrument(bot)
@@ -130,7 +153,7 @@ def shutdown() -> None:
 def _at_exit() -> None:
     """Send and mark what there is, but leave every gate as it is: the bot's threads run until the process is gone."""
     with _lock:
-        watches = [watch for _, watch in _watches.values()]
+        watches = [watch for _, watch, _ in _watches.values()]
     for watch in watches:
         with failures.kept("shutdown"):
             watch.stop(at_exit=True)
@@ -146,6 +169,27 @@ def _end_cleanly() -> None:
     atexit.register(_at_exit)
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _let_sigterm_go() -> None:
+    """Put the default back where our handler still stands; only the main thread can."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _in_child() -> None:
+    """A forked child has no threads of ours, and the store is its parent's: it ends as it would without tradewatch.
+
+    Its gates stay as they were at the fork, so that a child of a halted bot sends no orders either.
+    """
+    global _lock  # noqa: PLW0603  a thread that is not there any more may have held it
+    _lock = threading.RLock()
+    for _, watch, _ in _watches.values():
+        watch.fork()
+    _let_sigterm_go()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:

@@ -48,9 +48,10 @@ class Status(msgspec.Struct, frozen=True):
     """A bot at one moment.
 
     `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `attempts` are HTTP requests of all calls,
-    `throttle_s` the real seconds that calls waited in the clients' own rate limiters, both since the start. `orders` are by status, `errors` by `error.type`,
-    `limits` by name, `failures` of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds.
-    `safety_alive` and `service_alive` say whether its two threads run; `state_folder` is None where nothing is kept.
+    `throttle_s` the real seconds that calls waited in the clients' own rate limiters, both since the start. `orders`
+    are by status, `errors` by `error.type`, `limits` by name, `failures` of tradewatch's own by place. `overhead_cpu`
+    is of one core, None in the first seconds. `safety_alive` and `service_alive` say whether its two threads run;
+    `state_folder` is None where nothing is kept.
     """
 
     bot: str

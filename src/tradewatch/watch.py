@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,7 @@ class Watch:
     Attributes:
         name: the bot's.
         search: what was looked at to find its clients.
+        forked: this process is a child of the one that watches; here nothing is booked, written or sent.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Watch:
         self._overhead_base = (time.monotonic_ns(), 0)
         self._overhead_gone_ns = 0
         self._stopped = False
+        self.forked = False
 
         opened = self._open_store(Path(state_dir) if state_dir is not None else None)
         self._store = opened if isinstance(opened, Store) else None
@@ -258,6 +261,19 @@ class Watch:
         if self._stopped:
             return
         self._stopped = True
+        if not self.forked:
+            self._end()
+        if not at_exit:
+            for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
+                binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
+
+    def fork(self) -> None:
+        """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
+        self.forked = True
+        # A thread that is not there any more may have held its lock.
+        self._journal.wake = threading.Event()
+
+    def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
@@ -268,9 +284,6 @@ class Watch:
         if self._store is not None:
             with failures.kept("store"):
                 self._store.close()
-        if not at_exit:
-            for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
-                binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
 
     def _mine(self) -> list[tuple[said.Client, Binding]]:
         """The clients that are still there and still this bot's; those that are gone are forgotten."""

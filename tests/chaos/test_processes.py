@@ -1,6 +1,5 @@
 """What ends and starts around a bot: kill -9, SIGTERM, an exit in the middle of a call, an import without effects."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,58 +11,6 @@ import pytest
 import tradewatch
 
 SYMBOL = "BTC/USDT"
-_HEAD = """
-import json, os, re, sys, threading, time
-import ccxt, tradewatch
-url, state = sys.argv[1], sys.argv[2]
-
-def redirected(value):
-    if isinstance(value, dict):
-        return {key: redirected(item) for key, item in value.items()}
-    return re.sub(r"^https?://[^/]+", url, value)
-
-class Bot:
-    def __init__(self):
-        options = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
-        self.exchange = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret", "options": options})
-        self.exchange.has["fetchCurrencies"] = False
-        self.exchange.urls["api"] = redirected(self.exchange.urls["api"])
-
-def say(**what):
-    print(json.dumps(what), flush=True)
-
-bot = Bot()
-"""
-_WATCHED = "watch = tradewatch.instrument(bot, state_dir=state, port=0)\n"
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Starts a bot as a process of its own; `say(...)` in it is a line of JSON here."""
-    started = []
-
-    def start(body, url="http://127.0.0.1:9", watched=True):
-        script = tmp_path / f"bot{len(started)}.py"
-        script.write_text(_HEAD + (_WATCHED if watched else "") + textwrap.dedent(body))
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error::ResourceWarning", str(script), url, str(tmp_path / "state")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def heard(process):
-    return json.loads(process.stdout.readline() or '{"died": true}')
 
 
 HALT = """
@@ -88,11 +35,11 @@ say(state=breaker.state, by=breaker.by, reason=breaker.reason, refused=refused)
 def test_a_bot_that_was_killed_after_a_halt_is_still_halted(venue, run):
     place = venue()
     first = run(HALT, place.url)
-    assert heard(first) == {"confirmed": True}
+    assert first.heard() == {"confirmed": True}
     first.send_signal(signal.SIGKILL)
     first.wait()
     before = len(place.orders())
-    said = heard(run(TRY, place.url))
+    said = run(TRY, place.url).heard()
     assert {k: said[k] for k in ("state", "by", "reason")} == {
         "state": "HALTED",
         "by": "DailyLoss",
@@ -105,11 +52,11 @@ def test_a_bot_that_was_killed_after_a_halt_is_still_halted(venue, run):
 def test_a_bot_that_was_killed_while_active_is_active_and_says_so(venue, run):
     place = venue()
     first = run("bot.exchange.fetch_ticker('BTC/USDT'); say(ready=True); time.sleep(60)", place.url)
-    assert heard(first) == {"ready": True}
+    assert first.heard() == {"ready": True}
     first.send_signal(signal.SIGKILL)
     first.wait()
     second = run("b = watch.status().breaker; say(state=b.state, note=b.note)", place.url)
-    said = heard(second)
+    said = second.heard()
     assert said["state"] == "ACTIVE"
     assert "unclean" in said["note"] or "did not end" in said["note"] or "without" in said["note"]
 
@@ -117,7 +64,7 @@ def test_a_bot_that_was_killed_while_active_is_active_and_says_so(venue, run):
 @pytest.mark.parametrize("watched", [True, False])
 def test_sigterm_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, watched):
     process = run("say(ready=True); bot.exchange.fetch_ticker('BTC/USDT'); say(answered=True)", hanging, watched)
-    assert heard(process) == {"ready": True}
+    assert process.heard() == {"ready": True}
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == -signal.SIGTERM
     assert "Traceback" not in process.stderr.read()
@@ -147,7 +94,7 @@ def test_a_signal_in_the_middle_of_an_await_ends_the_bot_as_without(run, hanging
         sys.exit(1)
     """
     process = run(body, hanging, watched)
-    assert heard(process) == {"ready": True}
+    assert process.heard() == {"ready": True}
     process.send_signal(sent)
     assert process.wait(20) == code
     assert "Traceback" not in process.stderr.read()
@@ -162,7 +109,7 @@ def test_an_exit_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, w
     sys.exit(3)
     """
     process = run(body, hanging, watched)
-    assert heard(process) == {"ready": True}
+    assert process.heard() == {"ready": True}
     assert process.wait(20) == 3
     assert process.stderr.read() == ""
 
@@ -170,10 +117,10 @@ def test_an_exit_in_the_middle_of_a_call_ends_the_bot_as_without(run, hanging, w
 def test_sigterm_is_a_clean_end(venue, run):
     place = venue()
     first = run("bot.exchange.fetch_ticker('BTC/USDT'); say(ready=True); time.sleep(60)", place.url)
-    heard(first)
+    first.heard()
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) == -signal.SIGTERM
-    assert heard(run("say(note=watch.status().breaker.note)", place.url)) == {"note": None}
+    assert run("say(note=watch.status().breaker.note)", place.url).heard() == {"note": None}
 
 
 def test_a_handler_of_the_bot_is_left_alone(run):
@@ -186,22 +133,61 @@ def test_a_handler_of_the_bot_is_left_alone(run):
     time.sleep(60)
     """
     process = run(body, watched=False)
-    assert heard(process) == {"ready": True}
+    assert process.heard() == {"ready": True}
     process.send_signal(signal.SIGTERM)
-    assert heard(process) == {"handled": True}
+    assert process.heard() == {"handled": True}
     assert process.wait(20) == 5
+
+
+def test_a_closed_gate_stays_closed_until_the_process_is_gone(venue, run):
+    place = venue()
+    body = """
+    bot.exchange.load_markets()
+    watch.halt("news")
+
+    def trade():
+        while True:
+            try:
+                bot.exchange.create_order("BTC/USDT", "market", "buy", 0.001)
+            except ccxt.InvalidOrder:
+                pass
+
+    threading.Thread(target=trade, daemon=True).start()
+    time.sleep(0.3)
+    """
+    process = run(body, place.url)
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+    assert place.orders() == []
+
+
+def test_a_library_imported_later_is_watched(venue, run):
+    place = venue()
+    body = """
+    import tradewatch
+    watch = tradewatch.instrument(bot, state_dir=state, port=0)
+    imported = "ccxt" in sys.modules
+    client = new_client()
+    import ccxt
+    watch.halt("news")
+    try:
+        client.create_order("BTC/USDT", "market", "buy", 1)
+    except tradewatch.OrderRefused as error:
+        say(imported=imported, usual=isinstance(error, ccxt.InvalidOrder))
+    """
+    assert run(body, place.url, client=False).heard() == {"imported": False, "usual": True}
+    assert place.orders() == []
 
 
 def test_a_second_bot_of_one_name_is_told_whose_it_is(run, tmp_path):
     first = run("say(ready=True); time.sleep(60)")
-    heard(first)
+    first.heard()
     body = """
     try:
         tradewatch.instrument(bot, state_dir=state, port=0)
     except tradewatch.StoreInUse as error:
         say(error=str(error))
     """
-    said = heard(run(body, watched=False))["error"]
+    said = run(body, watched=False).heard()["error"]
     assert f"process {first.pid} has it open" in said
     assert "name" in said
 
@@ -220,17 +206,6 @@ def test_importing_prints_nothing_starts_no_thread_and_opens_no_socket():
     """
     done = subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.fixture
-def hanging():
-    """An address that takes connections and never answers."""
-    import socket
-
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(8)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def test_a_store_that_is_garbage_starts_halted_and_keeps_the_garbage(

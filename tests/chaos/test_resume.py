@@ -1,4 +1,4 @@
-"""A person resumes although the day's loss stands: the rule that halted does not undo that, not over a restart either."""
+"""A person resumes although the day's loss stands: the rule that halted does not undo that, nor does a restart."""
 
 import pytest
 

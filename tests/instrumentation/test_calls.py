@@ -269,7 +269,19 @@ def test_two_bots_and_two_clients_are_kept_apart(api, venue, application, make_b
 
 def test_one_bot_is_watched_once(api, venue, make_bot, watch_over):
     bot = make_bot(api.client(venue()))
-    assert watch_over(bot) is watch_over(bot)
+    watch = watch_over(bot, limits={"daily_loss": 0.02})
+    assert watch_over(bot) is watch_over(bot, limits={"daily_loss": 0.02}) is tradewatch.instrument(bot) is watch
+
+
+def test_a_bot_that_is_watched_already_takes_no_other_settings(blocking, venue, make_bot, watch_over, tmp_path):
+    bot = make_bot(blocking.client(venue()))
+    watch = watch_over(bot)
+    with pytest.raises(ValueError, match=r"watched already, with another state_dir, limits; .*uninstrument") as caught:
+        watch_over(bot, limits={"daily_loss": 0.02}, state_dir=tmp_path / "other", currency=None)
+    assert "port" not in str(caught.value)
+    assert watch.status().limits["daily_loss"] == 0.03
+    tradewatch.uninstrument(bot)
+    assert watch_over(bot, limits={"daily_loss": 0.02}).status().limits["daily_loss"] == 0.02
 
 
 async def test_fifty_calls_side_by_side_are_fifty_spans(venue, application, make_bot, watch_over):
@@ -362,7 +374,7 @@ def test_the_clients_own_wait_is_told_apart_from_latency(api, venue, application
     place = venue()
     client = api.client(place, enableRateLimit=True, rateLimit=20)
     api.do(client.load_markets())
-    watch_over(make_bot(client), clock=place.clock, **application.settings)
+    watch = watch_over(make_bot(client), clock=place.clock, **application.settings)
     for _ in range(3):
         api.do(client.fetch_balance())
     tradewatch.shutdown()
@@ -374,6 +386,7 @@ def test_the_clients_own_wait_is_told_apart_from_latency(api, venue, application
     [total] = points["trading.exchange.call.duration"].values()
     sent = sum(p.sum for p in points["trading.exchange.request.duration"].values())
     assert max(waits) >= 0.05
+    assert (watch.status().attempts, watch.status().throttle_s) == (3, pytest.approx(sum(waits)))
     assert total.sum >= throttle.sum + sent
 
 

@@ -2,9 +2,6 @@
 
 import asyncio
 import copy
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -78,71 +75,6 @@ def test_an_order_of_a_task_that_a_read_began_is_an_order(awaiting, venue, make_
     assert place.orders() == []
     tradewatch.shutdown()
     assert watch.status().orders == {"refused": 1}
-
-
-def test_a_closed_gate_stays_closed_until_the_process_is_gone(venue, tmp_path):
-    place = venue()
-    script = """
-    import re, sys, threading, time
-    import ccxt, tradewatch
-    url, state = sys.argv[1:3]
-    client = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret", "enableRateLimit": False,
-                           "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}})
-    client.has["fetchCurrencies"] = False
-    def moved(v):
-        return {k: moved(i) for k, i in v.items()} if isinstance(v, dict) else re.sub(r"^https?://[^/]+", url, v)
-    client.urls["api"] = moved(client.urls["api"])
-    client.load_markets()
-    watch = tradewatch.instrument(client, state_dir=state, port=0)
-    watch.halt("news")
-    def trade():
-        while True:
-            try:
-                client.create_order("BTC/USDT", "market", "buy", 0.001)
-            except ccxt.InvalidOrder:
-                pass
-    threading.Thread(target=trade, daemon=True).start()
-    time.sleep(0.3)
-    """
-    file = tmp_path / "bot.py"
-    file.write_text(textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, str(file), place.url, str(tmp_path / "state")], capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert place.orders() == []
-
-
-def test_a_library_imported_later_is_watched(venue, tmp_path):
-    place = venue()
-    script = """
-    import re, sys
-    import tradewatch
-    class Bot: pass
-    bot = Bot()
-    url, state = sys.argv[1:3]
-    watch = tradewatch.instrument(bot, state_dir=state, port=0)
-    import ccxt
-    client = ccxt.binance({"apiKey": "paper-key", "secret": "paper-secret",
-                           "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}})
-    client.has["fetchCurrencies"] = False
-    def moved(v):
-        return {k: moved(i) for k, i in v.items()} if isinstance(v, dict) else re.sub(r"^https?://[^/]+", url, v)
-    client.urls["api"] = moved(client.urls["api"])
-    watch.halt("news")
-    try:
-        client.create_order("BTC/USDT", "market", "buy", 1)
-    except tradewatch.OrderRefused as error:
-        assert isinstance(error, ccxt.InvalidOrder)
-        sys.exit(7)
-    """
-    file = tmp_path / "bot.py"
-    file.write_text(textwrap.dedent(script))
-    done = subprocess.run(
-        [sys.executable, str(file), place.url, str(tmp_path / "state")], capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 7, done.stderr
-    assert place.orders() == []
 
 
 def test_a_wall_clock_set_back_stops_no_rule(blocking, venue, make_bot, watch_over, until):

@@ -1,4 +1,4 @@
-"""A clock set by hand, exchanges on small or recorded candles, and real ccxt clients pointed at them."""
+"""Exchanges on small or recorded candles, and real ccxt clients pointed at them."""
 
 import contextlib
 import json
@@ -14,33 +14,9 @@ import pytest
 from tradewatch import paper
 from tradewatch.paper import candles
 
-MINUTE_NS = 60 * 10**9
 RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 KEY, SECRET = "paper-key", "paper-secret"
 OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
-
-
-class HandClock:
-    """Simulated time that stands still until a test moves it."""
-
-    def __init__(self, now_ns):
-        self.now = now_ns
-        self.began = now_ns
-
-    def now_ns(self):
-        return self.now
-
-    def mono_ns(self):
-        return self.now - self.began
-
-    def real_seconds(self, seconds):
-        return seconds
-
-    def to(self, at_ns):
-        self.now = at_ns
-
-    def pass_minutes(self, minutes):
-        self.now += round(minutes * MINUTE_NS)
 
 
 def instant(text):
@@ -67,14 +43,14 @@ def rows():
 
 
 @pytest.fixture
-def make(recorded):
+def make(recorded, clock_at):
     """An exchange and its clock. Keywords: candles, at, balances, spread_bp, fees, more markets, more accounts."""
 
     def build(record=None, *, at=None, balances=None, spread_bp=2.0, fees=None, markets=(), accounts=()):
         record = record or recorded
         if at is None:
             at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
-        clock = HandClock(at)
+        clock = clock_at(at)
         first = paper.Account(KEY, SECRET, balances or {"BTC": "1", "USDT": "50000"})
         market = paper.Market("BTC/USDT", record, spread_bp)
         return paper.Exchange([market, *markets], [first, *accounts], clock, fees), clock

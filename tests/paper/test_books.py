@@ -53,7 +53,7 @@ def standing(rows, *prices):
 def test_a_round_trip_by_hand(make, rows, shown):
     exchange, clock = make(standing(rows, 100, 110), spread_bp=0, balances={"USDT": "1000"})
     place(exchange, "BUY", "2")
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     place(exchange, "SELL", "1")
     account = shown(exchange)["accounts"]["main"]
     # Bought 2 - 0.002 for 200; sold 1 for 110 - 0.11.
@@ -73,9 +73,9 @@ def test_a_round_trip_by_hand(make, rows, shown):
 def test_the_opening_balance_is_costed_at_the_first_mid_that_was_told(make, rows, shown):
     exchange, clock = make(standing(rows, 100, 110, 130), spread_bp=0, balances={"BTC": "1"})
     assert shown(exchange)["accounts"]["main"]["positions"] == {}
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     tell(exchange)
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     tell(exchange)
     place(exchange, "SELL", "1")
     books = shown(exchange)
@@ -101,7 +101,7 @@ def test_a_fee_in_a_third_currency_is_a_disposal_at_its_mid(make, rows, shown):
         fees=Fees(third=ThirdCurrency("BNB")),
     )  # fmt: skip
     tell(exchange, "BNBUSDT")
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     place(exchange, "BUY", "1")
     account = shown(exchange)["accounts"]["main"]
     # 0.075 USDT of fee are 0.00025 BNB at 300, held since 250.
@@ -132,9 +132,9 @@ def test_equity_at_the_last_quote_lags_behind_the_market(make, rows, shown):
     nothing = shown(exchange)["accounts"]["main"]["equity_at_last_quote"]
     assert (nothing["value"], nothing["at_ns"], nothing["missing"]) == (None, None, ["BTC"])
     tell(exchange)
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     tell(exchange, account="second")
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     books = shown(exchange)
     values = {
         name: [(account[key]["value"], account[key]["at_ns"]) for key in ("equity", "equity_at_last_quote")]
@@ -197,7 +197,7 @@ def test_the_books_agree_with_a_simple_computation(make, shown, seed):
     exchange, clock = make(walk, balances={"BTC": "3", "USDT": "60000"})
     tell(exchange)
     for _ in range(150):
-        clock.pass_minutes(rng.uniform(0.1, 3))
+        clock.pass_seconds(60 * rng.uniform(0.1, 3))
         exchange.advance()
         mid = exchange.markets["BTCUSDT"].quote(exchange.now_ns).mid / ONE
         price = None if rng.random() < 0.4 else f"{mid * rng.uniform(0.998, 1.002):.2f}"
@@ -241,7 +241,7 @@ def test_the_same_seed_gives_the_same_books(make, shown):
         exchange, clock = make(walk, balances={"BTC": "30", "USDT": "3000"})
         for n in range(40):
             place(exchange, "BUY" if n % 2 else "SELL", "0.5", price=f"{100 + n % 7 - 3}.00")
-            clock.pass_minutes(2)
+            clock.pass_seconds(120)
         return shown(exchange)
 
     assert run(1) == run(1)

@@ -61,7 +61,7 @@ def test_a_client_trades(quiet, connect):
         balance = client.fetch_balance()
         assert balance["USDT"] == {"free": 49704.8, "used": 95.0, "total": 49799.8}
         assert balance["BTC"] == {"free": 2.998, "used": 0.0, "total": 2.998}
-        clock.pass_minutes(2)
+        clock.pass_seconds(120)
         filled = client.fetch_order(rest["id"], SYMBOL)
         assert (filled["status"], filled["average"]) == ("closed", 95.0)
         trades = client.fetch_my_trades(SYMBOL)
@@ -137,7 +137,7 @@ def test_what_a_client_gets_for_a_bad_order(quiet, connect):
         late.options["timeDifference"] = 60_000
         with pytest.raises(ccxt.InvalidNonce):
             late.fetch_balance()
-        clock.pass_minutes(5)
+        clock.pass_seconds(300)
         with pytest.raises(ccxt.MarketClosed):
             client.create_order(SYMBOL, "market", "buy", 1)
         assert client.load_markets(True)[SYMBOL]["active"] is False
@@ -182,7 +182,7 @@ def test_books_and_requests_are_read_beside_the_api(quiet, connect, read):
         client.load_markets()
         client.fetch_ticker(SYMBOL)
         order = client.create_order(SYMBOL, "market", "buy", 1, None, {"clientOrderId": "mine"})
-        clock.pass_minutes(2.5)
+        clock.pass_seconds(150)
         books = read(server, "/paper/books")
         account = books["accounts"]["main"]
         assert account["equity"]["value"] == "50089.805"  # 49,899.9 + 1.999 at 95

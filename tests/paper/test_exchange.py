@@ -72,7 +72,7 @@ def test_a_resting_buy_locks_its_quote_and_fills_as_maker_at_its_price_when_the_
     placed, trades = exchange.submit("main", buy("2", "95"))
     assert (placed.status, trades) == ("NEW", [])
     assert balances(exchange)["USDT"] == ("810.00000000", "190.00000000")
-    clock.pass_minutes(3)
+    clock.pass_seconds(180)
     exchange.advance()
     [trade] = exchange.trades("main")
     # 100 to 90 between 60 and 100 s of the candle that falls: low comes first when the open is the high.
@@ -104,7 +104,7 @@ def test_an_immediate_order_fills_whole_or_expires(make, rows, in_force):
     assert balances(exchange)["USDT"] == ("1000.00000000", "0.00000000")
     placed, trades = exchange.submit("main", buy("1", "100", time_in_force=in_force))
     assert (placed.status, len(trades)) == ("FILLED", 1)
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     assert len(exchange.trades("main")) == 1
 
@@ -199,7 +199,7 @@ def test_two_hundred_orders_may_be_open(make, rows):
 def test_past_the_end_the_market_is_closed_and_orders_can_still_be_cancelled(make, rows):
     exchange, clock = make(flat(rows), spread_bp=0)
     placed, _ = exchange.submit("main", buy("1", "99"))
-    clock.pass_minutes(100)
+    clock.pass_seconds(6000)
     exchange.advance()
     with refused(-1013, "Market is closed."):
         exchange.submit("main", buy("1"))

@@ -268,7 +268,7 @@ def test_pages_of_orders_and_trades(wire, wall):
 
 
 def test_a_closed_market_has_status_break(wire):
-    wire.exchange.clock.pass_minutes(3)
+    wire.exchange.clock.pass_seconds(180)
     assert get(wire, "/api/v3/exchangeInfo")[1]["symbols"][0]["status"] == "BREAK"
     assert error(wire, signed("POST", "/api/v3/order", **MARKET)) == (400, -1013, "Market is closed.")
     assert get(wire, "/api/v3/ticker/price", symbol="BTCUSDT")[1]["price"] == "105.00000000"

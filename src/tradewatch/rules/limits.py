@@ -33,7 +33,7 @@ class Limit(msgspec.Struct, frozen=True):
 LIMITS: tuple[Limit, ...] = (
     Limit("daily_loss", 0.03, "ratio", "loss since the start of the UTC day, of the equity then"),
     Limit("drawdown", 0.10, "ratio", "how far equity may be below its peak"),
-    Limit("error_rate", 0.05, "ratio", "exchange calls that fail by the venue, the network or the key, of all in 5 minutes"),
+    Limit("error_rate", 0.05, "ratio", "exchange calls that venue, network or key make fail, of all in 5 minutes"),
     Limit("rejected_orders", 5.0, "orders", "orders that a venue rejects in 10 minutes"),
     Limit("slow_calls", 0.01, "ratio", "exchange calls that take more than 5 seconds, of all in 5 minutes"),
     Limit("rate_limit", 0.80, "ratio", "request weight used, of what the venue allows"),
