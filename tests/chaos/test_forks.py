@@ -22,12 +22,13 @@ def ended(child):
 def test_a_forked_worker_ends_by_sigterm_without_a_word(run):
     body = """
     reading, writing = os.pipe()
-    child = forked(lambda: (os.write(writing, b"."), time.sleep(60)))
-    os.read(reading, 1)
+    child = forked(lambda: (os.write(writing, str(signal.getsignal(signal.SIGTERM)).encode()), time.sleep(60)))
+    say(child=os.read(reading, 100).decode())
     os.kill(child, signal.SIGTERM)
     say(ended=ended(child), handler=getattr(signal.getsignal(signal.SIGTERM), "__name__", None))
     """
     process = run(FORKED + textwrap.dedent(body))
+    assert process.heard() == {"child": str(signal.SIG_DFL)}
     assert process.heard() == {"ended": -signal.SIGTERM, "handler": "_on_sigterm"}
     assert (process.wait(20), process.stderr.read()) == (0, "")
 
