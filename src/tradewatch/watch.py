@@ -189,6 +189,8 @@ class Watch:
                 known.gates = (*known.gates, self._gate)
                 self._shared.append((path, known))
             return
+        if known is not None:
+            known.gates = ()
         exchange = str(getattr(client, "id", "") or type(client).__name__)
         probe = Probe(exchange, self._account_of(client, exchange), self._cells, self._journal, self._clock)
         binding = Binding(probe, self._gate, explain, found=found)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import secrets
 import sqlite3
 
 import pytest
@@ -128,6 +129,28 @@ def test_what_exceptions_and_answers_say_appears_nowhere(
             with contextlib.suppress(Exception):
                 call(SYMBOL)
     assert everything(watch) == {}
+
+
+@pytest.mark.parametrize("attribute", ["apiKey", "secret", "password", "uid", "privateKey", "walletAddress", "token"])
+def test_a_key_that_is_set_after_the_client_was_found_is_known_too(
+    blocking, venue, make_bot, watch_over, application, attribute
+):
+    late = secrets.token_hex(16)
+
+    class Mine(blocking.ccxt.binance):
+        """A venue that names the key without a word that would tell what it is."""
+
+        def fetch_ticker(self, symbol, params={}):  # noqa: B006
+            raise blocking.ccxt.ExchangeError(f"nothing for {late} here")
+
+    client = blocking.client(venue(), Mine)
+    watch_over(make_bot(client), **application.settings)
+    setattr(client, attribute, late)
+    with pytest.raises(blocking.ccxt.ExchangeError, match=late):
+        client.fetch_ticker(SYMBOL)
+    tradewatch.shutdown()
+    [made] = application.calls()
+    assert made["error"] == "ExchangeError: nothing for *** here"
 
 
 def test_the_real_requests_of_a_session_leave_no_key_or_signature(

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import threading
 
 import pytest
 
@@ -32,6 +33,47 @@ def test_either_bots_halt_stops_a_client_that_both_have(api, venue, make_bot, wa
         api.do(client.create_order(SYMBOL, "market", "buy", 1))
     watch.resume("fine")
     api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    assert len(place.orders()) == 1
+
+
+def test_ccxts_own_retry_of_an_order_does_not_pass_a_halt(api, venue, make_bot, watch_over, until):
+    place = venue(({"operation": "order_place"}, {"kind": "server_error", "status": 503}))
+    options = {"maxRetriesOnFailure": 1, "maxRetriesOnFailureDelay": 1500}
+    client = api.client(place, options={**options, "fetchMarkets": {"types": ["spot"]}, "fetchMargins": False})
+    api.do(client.load_markets())
+    watch = watch_over(make_bot(client), clock=place.clock)
+
+    def halt():
+        until(place.orders)
+        watch.halt("news")
+
+    halting = threading.Thread(target=halt)
+    halting.start()
+    with pytest.raises(api.ccxt.InvalidOrder, match="halted since"):
+        api.do(client.create_order(SYMBOL, "limit", "buy", 1, 50))
+    halting.join()
+    assert [e.status for e in place.orders()] == [503]
+    # A 503 may have left an order behind.
+    assert len(watch.status().breaker.unknown) == 1
+
+
+def test_a_bot_that_a_client_is_found_on_takes_it_over_from_one_that_was_only_there(
+    api, venue, make_bot, watch_over, tmp_path
+):
+    place = venue()
+    first = watch_over(make_bot(), clock=place.clock)
+    client = api.client(place)
+    api.do(client.fetch_ticker(SYMBOL))
+    assert [c.path for c in first.status().clients] == ["made later"]
+    second = watch_over(make_bot(client), clock=place.clock, state_dir=tmp_path / "second")
+    api.do(client.fetch_ticker(SYMBOL))
+    assert (first.status().clients, [c.path for c in second.status().clients]) == ((), ["bot.exchange"])
+    assert [[o.calls for o in watch.status().operations] for watch in (first, second)] == [[1], [1]]
+    first.halt("the first alone")
+    api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    second.halt("its own")
+    with pytest.raises(api.ccxt.InvalidOrder, match="its own"):
+        api.do(client.create_order(SYMBOL, "market", "buy", 1))
     assert len(place.orders()) == 1
 
 
