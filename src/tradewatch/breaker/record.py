@@ -80,7 +80,7 @@ def _plain_order(order: OrderRequest) -> OrderRequest:
     """
     try:
         return msgspec.json.decode(msgspec.json.encode(order), type=OrderRequest, strict=False)
-    except Exception:
+    except Exception:  # whatever lies in there may raise: what cannot be encoded, nests without end, is no UTF-8
         key = order.key
         names = OrderKey(
             plain_text(key.venue),

@@ -57,7 +57,6 @@ BOT = _a(
     "grid-1",
     "The bot's name: on the resource, and on metrics and spans where an application's own providers are used.",
 )
-WINDOW = _a("trading.window", "metric", "day", "The period that a figure covers.")
 ORDER_ID = _a("trading.order.id", "span", "28457", "The venue's id of an order.")
 CLIENT_ID = _a("trading.order.client_id", "span", "x-4f2a", "The bot's id of an order.")
 ORDER_PRICE = _a("trading.order.price", "span", "23431.9", "Limit price, quote per base.")
