@@ -20,10 +20,11 @@ def look(blocking, place, until):
 
     def at(watch, client, state):
         client.fetch_balance()
-        client.fetch_ticker(SYMBOL)
 
         def seen():
             place.clock.pass_seconds(0.02)
+            # Again and again: a price that is far from the one before needs a second one.
+            client.fetch_ticker(SYMBOL)
             [rule] = [r for r in watch.status().rules if r.rule.name == "DailyLoss"]
             return rule.state == state and (rule.evaluated_ns or 0) % 10**9 == 0 and watch.status().portfolio.equity
 
