@@ -48,7 +48,7 @@ def portfolio(**changes):
         "peak": readings.Peak(Dec("24432"), "USDT", SINCE_NS), "daily_pnl": Dec("-513.05"),
         "daily_loss_ratio": Dec("0.021"),
         "drawdown_ratio": Dec("0.0469"), "unvalued_fees": (), "corrections": (), "corrections_total": 0,
-        "refused_fills": 0, "refused_marks": 0, "incomplete": (), "fills": 28, "counts": (),
+        "refused_fills": 0, "refused_marks": 0, "incomplete": (), "fills": 28, "counts": (), "flows": (),
     }  # fmt: skip
     return PortfolioSnapshot(**fields | changes)
 
