@@ -16,7 +16,7 @@ from tradewatch.portfolio.wallet import Wallet
 
 BALANCES_NOT_SEEN = "balances not seen yet: the bot has not called fetch_balance"
 
-NO_MARKET_SEEN = "no market seen yet: it says what currency equity is in"
+NO_MARKET_SEEN = "no market seen yet: it says what counts, and in what currency"
 
 
 class Valuation(msgspec.Struct, frozen=True):
@@ -62,8 +62,6 @@ def valuation(
     counted: set[tuple[str, str]] = set()
     if not wallets:
         missing.append(BALANCES_NOT_SEEN)
-    elif currency is None:
-        missing.append(NO_MARKET_SEEN)
     for account in sorted(wallets):
         wallet = wallets[account]
         where = f"{account}: " if many else ""
@@ -80,6 +78,8 @@ def valuation(
         for of in sorted(wallet.differences.keys() & (dealt_in | {currency or ""})):
             difference = plain(shown(wallet.differences[of]))
             stale.append(f"{where}{of}: the venue's balance differs from the books by {difference}")
+    if wallets and (currency is None or (unvalued and not dealt_in)):
+        missing.append(NO_MARKET_SEEN)
     differing, stale = stale, []
     for book in contracts:
         _add_contract(book, wallets=wallets, prices=prices, held=held, missing=missing, stale=stale)

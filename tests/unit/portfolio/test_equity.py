@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch.model import Balances, Equity, Fill, Mark, Money, OrderKey, OrderReport
-from tradewatch.portfolio import BALANCES_NOT_SEEN, DayStart, Peak, Portfolio, Total
+from tradewatch.portfolio import BALANCES_NOT_SEEN, NO_MARKET_SEEN, DayStart, Peak, Portfolio, Total
 
 START_NS = 1_790_000_000_000_000_000  # 2026-09-21 14:13:20 UTC
 SECOND = 1_000_000_000
@@ -407,3 +407,11 @@ def test_a_contracts_result_outlives_the_fills_that_are_folded_away(clock):
         portfolio.fill(fill("sell" if n % 2 else "buy", 1, 100 + n % 2, (n / 8 - 29) * day, trade=str(n), market=swap))
         portfolio.snapshot()
     assert equity(portfolio) == (1_140, ())
+
+
+def test_before_any_market_was_seen_what_is_held_is_not_worth_zero(clock):
+    portfolio = Portfolio(clock, "USDT")
+    portfolio.balances(balances(0, BTC="1"))
+    assert equity(portfolio) == (None, (NO_MARKET_SEEN,))
+    mark(portfolio, clock, 100)
+    assert equity(portfolio) == (100, ())
