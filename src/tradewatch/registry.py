@@ -17,6 +17,7 @@ from tradewatch.instrumentation.ccxt import Ccxt
 from tradewatch.model import Clock
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.gauges import Gauges
+from tradewatch.telemetry.logs import Logs
 from tradewatch.watch import Watch
 
 _PORT = 9464
@@ -37,6 +38,7 @@ def _made(client: Any) -> None:
 
 _ccxt = Ccxt(_made)
 _gauges = Gauges()
+_logs = Logs()
 
 
 def instrument(
@@ -105,6 +107,7 @@ def instrument(
             bot,
             _ccxt,
             _gauges,
+            _logs,
             name=name,
             state_dir=state_dir,
             account=account,
@@ -120,6 +123,7 @@ def instrument(
             known[1].stop()
         _watches[id(bot)] = (bot, watch, settings)
         _ccxt.install()
+        _logs.install()
         watch.start()
         _end_cleanly()
         return watch
@@ -139,6 +143,7 @@ def uninstrument(bot: Any) -> None:
             if not _watches:
                 _ccxt.undo()
                 _let_sigterm_go()
+                _logs.undo()
 
 
 def shutdown() -> None:

@@ -10,6 +10,7 @@ from tradewatch.breaker import Status as BreakerStatus
 from tradewatch.portfolio import PortfolioSnapshot
 from tradewatch.rules import RuleStatus
 from tradewatch.telemetry.cell import Cell, merged, quantile_s
+from tradewatch.telemetry.outbox import Dropped
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class Telemetry(msgspec.Struct, frozen=True):
-    """Where telemetry goes, and what of it was lost."""
+    """Where telemetry goes, and what of it was lost: on the way to OpenTelemetry, and of spans and logs behind it."""
 
     endpoint: str | None
     spans: bool
@@ -41,6 +42,7 @@ class Telemetry(msgspec.Struct, frozen=True):
     reads_dropped: int
     orders_dropped: int
     records_dropped: int
+    dropped: tuple[Dropped, ...]
     notes: tuple[str, ...]
 
 

@@ -39,6 +39,7 @@ from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.logs import Logs
 from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import Providers, connect
 
@@ -86,6 +87,7 @@ class Watch:
         bot: Any,
         ccxt: Ccxt,
         gauges: Gauges,
+        logs: Logs,
         *,
         name: str | None = None,
         state_dir: str | os.PathLike[str] | None = None,
@@ -107,6 +109,7 @@ class Watch:
         self.search: Search = search(bot, is_client)
         self._ccxt = ccxt
         self._gauges = gauges
+        self._logs = logs
         self._account = account
         self._named_venue: str | None = None
         self._limits = values
@@ -163,6 +166,9 @@ class Watch:
             others=self._own_readings,
         )
         self._gauges.add(meters, _SCOPE, self._published, extra)
+        if providers.logger_provider is not None:
+            sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
+            self._logs.add(providers.logger_provider, sends)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
 
@@ -224,6 +230,7 @@ class Watch:
                 reads_dropped=dropped["reads"],
                 orders_dropped=dropped["orders"],
                 records_dropped=self._emitter.dropped,
+                dropped=tuple(providers.dropped()),
                 notes=providers.notes,
             ),
             failures=dict(failures.counts),
@@ -300,8 +307,10 @@ class Watch:
     def _published(self) -> Sequence[Reading]:
         return self._safety.published
 
-    def _close_outputs(self) -> None:
-        self._providers.shutdown()
+    def _close_outputs(self, within_s: float) -> None:
+        if self._providers.logger_provider is not None:
+            self._logs.remove(self._providers.logger_provider)
+        self._providers.shutdown(within_s)
         self._gauges.remove(self._providers.meter_provider, self._published)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
@@ -359,7 +368,9 @@ class Watch:
             yield Reading(m.OVERHEAD_CPU, self._overhead)
         for ring, n in self._journal.dropped.items():
             yield Reading(m.JOURNAL_DROPPED, n, ((a.RING.name, ring),))
-        yield Reading(m.EXPORT_DROPPED, self._emitter.dropped)
+        yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
+        for lost in self._providers.dropped():
+            yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
         yield from self._rate_limits()
@@ -382,3 +393,7 @@ class Watch:
         if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
             self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)
             self._overhead_base = (now_ns, spent_ns)
+
+
+def _why_dropped(signal: str, kind: str, reason: str) -> tuple[tuple[str, str], ...]:
+    return (a.DROPPED_KIND.name, kind), (a.REASON.name, reason), (a.SIGNAL.name, signal)

@@ -21,6 +21,7 @@ _PAIR = re.compile(
     rf"(?i)({_WHAT}[\w-]{{0,40}}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"']?(?:bearer\s+|basic\s+)?)([^\s\"'&,;)\]}}]+)"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
+_SECRET_NAME = re.compile(rf"(?i){_WHAT}[\w-]{{0,40}}$")
 _USERINFO = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 
 
@@ -37,6 +38,11 @@ class Scrubber:
             # Longest first: a secret may hold another one.
             self._secrets = tuple(sorted(found | set(self._secrets), key=len, reverse=True))
 
+    @property
+    def known(self) -> int:
+        """How many secrets are known; it changes when one is learned."""
+        return len(self._secrets)
+
     def value(self, text: str) -> str:
         """Mask known secrets alone: for short values such as a label or an id."""
         for secret in self._secrets:
@@ -50,6 +56,10 @@ class Scrubber:
         text = _PAIR.sub(rf"\1{MASK}", text)
         text = _BEARER.sub(rf"\1 {MASK}", text)
         return _USERINFO.sub(f"://{MASK}@", text)
+
+    def attribute(self, name: str, text: str) -> str:
+        """Mask what an attribute says: all of it where its name is that of a secret, such as a header's."""
+        return MASK if text and _SECRET_NAME.search(name) else self.text(text)
 
 
 scrubber = Scrubber()

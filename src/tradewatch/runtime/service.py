@@ -23,17 +23,18 @@ class Service:
 
     Args:
         jobs: by name; a job returns when it has finished after the event, never before.
-        last: done on this thread when all jobs have ended. (At interpreter exit Python starts no new thread, so what
-            may hang is done on one that exists, and waited for as long as `stop` says.)
+        last: done on this thread when all jobs have ended, given the seconds that are left. (At interpreter exit Python
+            starts no new thread, so what may hang is done on one that exists, and waited for as long as `stop` says.)
     """
 
-    def __init__(self, jobs: Mapping[str, Job], last: Callable[[], None]) -> None:
+    def __init__(self, jobs: Mapping[str, Job], last: Callable[[float], None]) -> None:
         self._jobs = dict(jobs)
         self._last = last
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tradewatch-service", daemon=True)
+        self._stop_at = 0.0
         self.cpu_ns = 0
 
     def start(self) -> None:
@@ -44,6 +45,7 @@ class Service:
     def stop(self, within_s: float) -> bool:
         """Ask the jobs to finish; False where they took longer than `within_s`."""
         loop, ending = self._loop, self._ending
+        self._stop_at = time.monotonic() + within_s
         if loop is not None and ending is not None and self._thread.is_alive():
             try:
                 loop.call_soon_threadsafe(ending.set)
@@ -61,7 +63,7 @@ class Service:
         with failures.kept("service"):
             asyncio.run(self._main())
         with failures.kept("service end"):
-            self._last()
+            self._last(self._stop_at - time.monotonic())
 
     async def _main(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()

@@ -94,3 +94,12 @@ ALERT = _a("alertname", "metric", "DailyLoss", "The rule, as Prometheus labels i
 RULE_STATE = _a("alertstate", "metric", "firing", "inactive, pending, firing, warming, no_data or failed.")
 PLACE = _a("place", "metric", "portfolio", "The part of tradewatch concerned.")
 RING = _a("ring", "metric", "reads", "Which ring of the journal: reads or orders.")
+SIGNAL = _a("signal", "metric", "spans", "What was lost: calls (before they became spans), spans or logs.")
+DROPPED_KIND = _a("kind", "metric", "order or error", "What was lost, where it is known: order or error, or other.")
+REASON = _a(
+    "reason",
+    "metric",
+    "unreachable",
+    "full (more came than was taken), unreachable (the collector, until the end), refused (by it, a whole batch), "
+    "rejected (by it, some of a batch), or impossible (to write).",
+)

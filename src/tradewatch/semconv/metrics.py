@@ -170,6 +170,9 @@ EXPORT_DROPPED = _m(
     "tradewatch.telemetry.dropped",
     "counter",
     "{record}",
-    "Calls counted for rules, but not handed to OpenTelemetry.",
+    "Calls counted for rules, but not handed to OpenTelemetry; spans and logs that did not arrive.",
+    a.SIGNAL,
+    a.DROPPED_KIND,
+    a.REASON,
 )
 FAILURES = _m("tradewatch.job.failures", "counter", "{failure}", "Failures of tradewatch's own, by place.", a.PLACE)

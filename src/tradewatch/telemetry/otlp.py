@@ -74,11 +74,8 @@ class Encoder:
         for span in spans:
             try:
                 parts = self._span(span)
-                for tag, encode, members in (
-                    (b"\x5a", self._event, span._events),
-                    (b"\x6a", self._link, span._links),
-                ):
-                    for member in members or ():
+                for tag, encode, members in self._members(span) if span._events or span._links else ():
+                    for member in members:
                         parts.append(_field(tag, encode(member)))
                         if perf_counter_ns() >= pause_at:
                             yield
@@ -99,8 +96,10 @@ class Encoder:
 
     def _span(self, span: ReadableSpan) -> list[bytes]:
         """The fields of a span but for its events and links."""
-        # The fields themselves: through the properties a span takes twice as long. `self_test` watches over the names.
-        context, parent, attributes, status = span._context, span._parent, span._attributes, span._status
+        # The fields themselves: through properties a span takes twice as long. `encodes_like` (export.py) tests them.
+        context: Any = span._context
+        attributes: Any = span._attributes
+        parent, status = span._parent, span._status
         parts = [
             b"\x0a\x10",
             context.trace_id.to_bytes(16, "big"),
@@ -124,7 +123,7 @@ class Encoder:
                 kind = type(value)
                 if kind is str or kind is int or kind is bool:
                     parts.append(known.get((key, value, kind)) or self._learn(key, value, kind))
-                elif kind is float:
+                elif kind is float and type(key) is str:
                     parts += ((self._floats.get(key) or self._float(key)), _DOUBLE(0x21, value))
                 else:
                     parts += self._attributes(b"\x4a", ((key, value),))
@@ -137,6 +136,9 @@ class Encoder:
                 if dropped:
                     parts += (tag, _varint(dropped))
         return parts
+
+    def _members(self, span: ReadableSpan) -> tuple[tuple[bytes, Callable[[Any], bytes], Sequence[Any]], ...]:
+        return (b"\x5a", self._event, span.events), (b"\x6a", self._link, span.links)
 
     def _name(self, name: str) -> bytes:
         field = self._text(b"\x2a", name)
@@ -262,7 +264,7 @@ def _group(
     resources: list[tuple[Resource, list[_Group]]], resource: Resource, scope: InstrumentationScope | None
 ) -> list[bytes]:
     """Where the spans of a resource and a scope are collected; equal ones share a place, as upstream has it."""
-    for known, scopes in resources:
+    for known, scopes in resources:  # noqa: B007
         if known is resource or (known == resource and hash(known) == hash(resource)):
             break
     else:
@@ -280,7 +282,7 @@ def _items(attributes: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:
         return ()
     # The SDK's own mapping takes a lock and a lookup for each item that is iterated over; a copy is one step.
     copy = getattr(attributes, "copy", None)
-    return (copy() if copy is not None else attributes).items()  # type: ignore[no-any-return]
+    return (copy() if copy is not None else attributes).items()
 
 
 def _field(tag: bytes, body: bytes) -> bytes:

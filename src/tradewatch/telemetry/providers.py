@@ -1,23 +1,35 @@
 """Whose OpenTelemetry providers are used: the application's where it has any, else ours, private to tradewatch.
 
-Ours serve a scrape endpoint on 127.0.0.1 and export by OTLP over HTTP where an `OTEL_*` variable asks for it. An
-application's providers are never replaced, added to or shut down.
+Ours serve a scrape endpoint on 127.0.0.1 and export by OTLP over HTTP, or print, where an `OTEL_*` variable asks for
+it. An application's providers are never replaced, added to or shut down.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from opentelemetry import metrics, trace
+from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
+from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
 HOST = "127.0.0.1"
+_MIB = 1 << 20
+# Far more than upstream's 2,048 and 512: a call of ours costs less, so there may be more of them. What waits for a
+# collector that is away is bounded by the bytes.
+_SPANS = Size(16_384, 24 * _MIB, 4_096, 8 * _MIB, 1.0)
+_LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
+# Of the time there is to end in: what closing the rest takes.
+_REST_S = 0.2
 
 
 class Providers(msgspec.Struct):
@@ -25,19 +37,34 @@ class Providers(msgspec.Struct):
 
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider
+    logger_provider: LoggerProvider | None
     service_name: str
     instance_id: str
     endpoint: str | None
     notes: tuple[str, ...]
     ours: tuple[Any, ...]
+    outboxes: tuple[Outbox[Any], ...]
     server: Any
 
-    def shutdown(self) -> None:
-        """Flush and close what is ours. With a dead collector this takes the SDK 12 s: call it where that may be."""
+    def dropped(self) -> list[Dropped]:
+        """What of our spans and logs never arrived."""
+        return [dropped for outbox in self.outboxes for dropped in outbox.dropped()]
+
+    def shutdown(self, within_s: float) -> None:
+        """Send what there is and close what is ours; spans and logs that are not sent within the time are counted.
+
+        A meter provider's own shutdown knows no bound (12 s with a dead collector): it comes last.
+        """
+        ends = time.monotonic() + max(0.0, within_s - _REST_S)
+        for outbox in self.outboxes:
+            outbox.finish()
         if self.server is not None:
             with failures.kept("scrape endpoint"):
                 self.server.shutdown()
                 self.server.server_close()
+        for outbox in self.outboxes:
+            with failures.kept("telemetry"):
+                outbox.close(ends - time.monotonic())
         for provider in self.ours:
             with failures.kept("telemetry"):
                 provider.shutdown()
@@ -73,9 +100,11 @@ def connect(
         )
     notes: list[str] = []
     ours: list[Any] = []
+    outboxes: list[Outbox[Any]] = []
     if tracer_provider is None:
-        tracer_provider = _our_tracer_provider(resource, notes)
+        tracer_provider = _our_tracer_provider(resource, notes, outboxes)
         ours += [tracer_provider] if tracer_provider is not None else []
+    logger_provider = _logger_provider(resource, notes, outboxes)
     endpoint = server = None
     if meter_provider is None:
         meter_provider, endpoint, server = _our_meter_provider(resource, port, notes)
@@ -83,31 +112,104 @@ def connect(
     return Providers(
         tracer_provider,
         meter_provider,
+        logger_provider,
         str(resource.attributes.get("service.name", name)),
         str(resource.attributes.get("service.instance.id") or uuid.uuid4()),
         endpoint,
         tuple(notes),
         tuple(ours),
+        tuple(outboxes),
         server,
     )
 
 
-def _our_tracer_provider(resource: Any, notes: list[str]) -> TracerProvider | None:
+def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
     """Ours where spans are asked for; without an exporter nobody would ever see one, so none is made."""
-    if not _wants_otlp("TRACES", notes):
-        return None
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from tradewatch.telemetry.export import SpanSink, spans_by_otlp, spans_to_console
 
-    provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
-    try:
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    except Exception as error:  # what an OTEL_* variable holds may be anything
-        notes.append(f"no spans: the OTLP exporter cannot be made: {describe(error)}")
-        failures.warn("otlp traces", notes[-1])
+    size = _sized(_SPANS, "OTEL_BSP", notes)
+    made = _outboxes("TRACES", "spans", {"otlp": spans_by_otlp, "console": spans_to_console}, size, notes)
+    if not made:
         return None
+    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+
+    try:
+        provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
+    except Exception as error:  # what an OTEL_* variable holds may be anything
+        _given_up("spans", made, error, notes)
+        return None
+    for outbox in made:
+        provider.add_span_processor(SpanSink(outbox))
+    outboxes += made
     return provider
+
+
+def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> LoggerProvider | None:
+    """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
+    from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
+
+    found = get_logger_provider()
+    if isinstance(found, SdkLoggerProvider):
+        handled = any(type(handler).__name__ == "LoggingHandler" for handler in logging.getLogger().handlers)
+        return None if handled or not _asked("LOGS", []) else found
+    from tradewatch.telemetry.export import logs_by_otlp, logs_to_console
+    from tradewatch.telemetry.logs import LogSink
+
+    size = _sized(_LOGS, "OTEL_BLRP", notes)
+    made = _outboxes("LOGS", "logs", {"otlp": logs_by_otlp, "console": logs_to_console}, size, notes)
+    if not made:
+        return None
+    try:
+        provider = SdkLoggerProvider(resource=resource, shutdown_on_exit=False)
+    except Exception as error:
+        _given_up("logs", made, error, notes)
+        return None
+    for outbox in made:
+        provider.add_log_record_processor(LogSink(outbox))
+    outboxes += made
+    return provider
+
+
+def _outboxes(
+    signal: str, what: str, kinds: Mapping[str, Callable[[Size], Outbox[Any]]], size: Size, notes: list[str]
+) -> list[Outbox[Any]]:
+    """One for each exporter that `OTEL_<signal>_EXPORTER` names, or that an endpoint asks for."""
+    made = []
+    for name in _asked(signal, notes):
+        try:
+            made.append(kinds[name](size))
+        except Exception as error:  # what an OTEL_* variable holds may be anything
+            _given_up(what, [], error, notes)
+    return made
+
+
+def _given_up(what: str, made: list[Outbox[Any]], error: Exception, notes: list[str]) -> None:
+    for outbox in made:
+        outbox.close(0)
+    notes.append(f"no {what}: the exporter cannot be made: {describe(error)}")
+    failures.warn(f"export {what}", notes[-1])
+
+
+def _sized(size: Size, prefix: str, notes: list[str]) -> Size:
+    """The bounds as OpenTelemetry's variables set them, of spans (OTEL_BSP) or of logs (OTEL_BLRP)."""
+
+    def number(name: str, unless: int) -> int:
+        said = os.environ.get(f"{prefix}_{name}", "").strip()
+        if said.isascii() and said.isdigit() and int(said) > 0:
+            return int(said)
+        if said:
+            notes.append(f"{prefix}_{name}={said!r}: not a positive whole number; {unless} is used")
+            failures.warn(f"{prefix}_{name}", notes[-1])
+        return unless
+
+    most = number("MAX_QUEUE_SIZE", size.most)
+    return Size(
+        most,
+        size.most_bytes,
+        min(most, number("MAX_EXPORT_BATCH_SIZE", size.batch)),
+        size.batch_bytes,
+        number("SCHEDULE_DELAY", round(size.delay_s * 1000)) / 1000,
+    )
 
 
 def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[MeterProvider, str | None, Any]:
@@ -141,8 +243,22 @@ def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[Met
     return SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False), endpoint, server
 
 
+def _asked(signal: str, notes: list[str]) -> list[str]:
+    """The exporters that OpenTelemetry's variables ask for, of those there are: otlp, console."""
+    names = {name.strip().lower() for name in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",")} - {""}
+    if "none" in names:
+        return []
+    for name in sorted(names - {"otlp", "otlp_proto_http", "otlp_proto_grpc", "console"}):
+        notes.append(f"{signal.lower()}: there is no exporter {name!r} here; accepted: otlp, console, none")
+        failures.warn(f"exporter {name}", notes[-1])
+    if signal == "LOGS" and not names and not os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"):
+        # An endpoint for all signals asks for spans and metrics; logs may say what the bot never meant to send.
+        return []
+    return (["otlp"] if _wants_otlp(signal, notes) else []) + (["console"] if "console" in names else [])
+
+
 def _wants_otlp(signal: str, notes: list[str]) -> bool:
-    """Whether OpenTelemetry's variables ask for export of a signal, `TRACES` or `METRICS`."""
+    """Whether OpenTelemetry's variables ask for export of a signal, `TRACES`, `METRICS` or `LOGS`."""
     env = os.environ
     exporter = env.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
     wanted = "otlp" in exporter or (

@@ -58,11 +58,11 @@ def test_a_job_that_fails_starts_again_and_others_go_on(until, lenient, monkeypa
             ran["good"] += 1
             await pause(ending, 0.01)
 
-    service = Service({"bad": bad, "good": good}, lambda: last.append(1))
+    service = Service({"bad": bad, "good": good}, lambda left_s: last.append(4 < left_s <= 5))
     service.start()
     until(lambda: ran["bad"] == 2 and ran["good"] > 2)
     assert service.stop(5)
-    assert last == [1]
+    assert last == [True]
     assert failures.counts == {"bad": 1}
 
 

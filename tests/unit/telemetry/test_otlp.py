@@ -58,7 +58,9 @@ BOUNDED = st.builds(
     st.sampled_from([None, 2, 100]),
 )
 ATTRIBUTES = PLAIN | BOUNDED | st.none()
-STATES = st.dictionaries(st.from_regex(r"\A[a-z][a-z0-9_]{0,10}\Z"), st.from_regex(r"\A[!-+\--<>-~]{1,10}\Z"), max_size=3)
+STATES = st.dictionaries(
+    st.from_regex(r"\A[a-z][a-z0-9_]{0,10}\Z"), st.from_regex(r"\A[!-+\--<>-~]{1,10}\Z"), max_size=3
+)
 CONTEXTS = st.builds(
     SpanContext,
     st.integers(1, 2**128 - 1),
@@ -82,13 +84,20 @@ SCOPES = st.none() | st.builds(
     st.none() | TEXT,
     st.none() | st.dictionaries(TEXT.filter(bool), st.text(max_size=5) | st.integers(0, 9) | st.booleans(), max_size=2),
 )
-STATUSES = st.just(Status(StatusCode.UNSET)) | st.just(Status(StatusCode.OK)) | TEXT.map(lambda said: Status(StatusCode.ERROR, said))
+STATUSES = (
+    st.just(Status(StatusCode.UNSET))
+    | st.just(Status(StatusCode.OK))
+    | TEXT.map(lambda said: Status(StatusCode.ERROR, said))
+)
 
 
 @st.composite
 def batches(draw):
     """Spans of a few resources and scopes, some of them equal and not the same."""
-    resources, scopes = draw(st.lists(RESOURCES, min_size=1, max_size=3)), draw(st.lists(SCOPES, min_size=1, max_size=3))
+    resources, scopes = (
+        draw(st.lists(RESOURCES, min_size=1, max_size=3)),
+        draw(st.lists(SCOPES, min_size=1, max_size=3)),
+    )
     spans = []
     for _ in range(draw(st.integers(0, 5))):
         resource, scope = draw(st.sampled_from(resources)), draw(st.sampled_from(scopes))
@@ -133,7 +142,9 @@ def assert_same(one, other):
 def test_spans_of_the_sdk_itself_with_what_their_limits_dropped():
     provider = TracerProvider(
         resource=Resource({"service.name": "бот"}),
-        span_limits=SpanLimits(max_span_attributes=3, max_events=2, max_links=1, max_event_attributes=1, max_link_attributes=1),
+        span_limits=SpanLimits(
+            max_span_attributes=3, max_events=2, max_links=1, max_event_attributes=1, max_link_attributes=1
+        ),
         shutdown_on_exit=False,
     )
     tracer = provider.get_tracer("scope", "1.0", "https://schema", {"a": 1})
@@ -156,12 +167,20 @@ def test_spans_of_the_sdk_itself_with_what_their_limits_dropped():
 
 def span(**what):
     context = SpanContext(1, 2, False)
-    return ReadableSpan(**{"name": "n", "context": context, "resource": Resource({}), "start_time": 1, "end_time": 2, **what})
+    return ReadableSpan(
+        **{"name": "n", "context": context, "resource": Resource({}), "start_time": 1, "end_time": 2, **what}
+    )
 
 
 @pytest.mark.parametrize(
     "impossible",
-    [{"context": None}, {"context": SpanContext(2**129, 1, False)}, {"start_time": -1}, {"end_time": 2**64}, {"name": 5}],
+    [
+        {"context": None},
+        {"context": SpanContext(2**129, 1, False)},
+        {"start_time": -1},
+        {"end_time": 2**64},
+        {"name": 5},
+    ],
 )
 def test_a_span_that_no_request_can_carry_does_not_take_the_others_with_it(impossible):
     encoder = Encoder()
@@ -178,7 +197,12 @@ def test_half_a_surrogate_pair_costs_one_character():
 
 def test_every_text_is_rewritten_wherever_it_stands():
     context = SpanContext(1, 2, False, trace_state=TraceState([("k", "secret")]))
-    said = {"secret": "secret", "list": ["a", ["secret"]], "map": {"secret": {"deep": "secret"}}, "bytes": b"\xffsecret"}
+    said = {
+        "secret": "secret",
+        "list": ["a", ["secret"]],
+        "map": {"secret": {"deep": "secret"}},
+        "bytes": b"\xffsecret",
+    }
     whole = ReadableSpan(
         "secret",
         context,
@@ -227,7 +251,9 @@ def test_a_span_with_many_events_is_written_in_several_stretches():
 def test_what_is_remembered_is_bounded():
     encoder = Encoder()
     for n in range(0, 40_000, 1000):
-        finished(encoder.encode([span(name=f"n{i}", attributes={f"k{i}": i, "v": f"v{i}"}) for i in range(n, n + 1000)]))
+        finished(
+            encoder.encode([span(name=f"n{i}", attributes={f"k{i}": i, "v": f"v{i}"}) for i in range(n, n + 1000)])
+        )
     assert max(len(encoder._known), len(encoder._names), len(encoder._keys)) <= 8_192
     finished(encoder.encode([span(name="x" * 10_000, attributes={"k": "y" * 10_000})]))
     assert all(len(v) < 300 for v in (*encoder._known.values(), *encoder._names.values()))

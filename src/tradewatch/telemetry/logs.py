@@ -1,0 +1,211 @@
+"""Log records and the call that they were made in: ids on every record of the bot, and by OTLP where that is asked for.
+
+Nothing is printed and no format, handler or level is changed. A record gets four attributes, which a format may name:
+`%(otelTraceID)s`, `%(otelSpanID)s`, `%(otelTraceSampled)s` (as opentelemetry-instrumentation-logging has them) and
+`%(tradingOrderID)s`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.trace import format_span_id, format_trace_id
+
+from tradewatch.runtime.failures import describe, failures
+from tradewatch.runtime.scrub import scrubber
+from tradewatch.semconv import attributes as a
+from tradewatch.telemetry.outbox import Outbox
+from tradewatch.telemetry.probe import CURRENT
+
+_NO_ID = "0"
+_NO_ORDER = "-"
+_OURS = ("otelTraceID", "otelSpanID", "otelTraceSampled", "tradingOrderID")
+# What every record has; the rest is what the bot gave as `extra`.
+_USUAL = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "otelServiceName", *_OURS))
+_RECORD_BYTES = 1_500
+
+_CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
+
+
+class Logs:
+    """What is done with the stdlib log records of a process while a bot is watched; undone when none is."""
+
+    def __init__(self) -> None:
+        self._active = False
+        self._busy = threading.local()
+        # By the provider they go to; with several bots a record goes to the first, since it says nothing of bots.
+        self._outlets: dict[LoggerProvider, int | None] = {}
+        self._made_before: Callable[..., logging.LogRecord] = logging.LogRecord
+        self._handled_before: _CallHandlers = logging.Logger.callHandlers
+        self._make: Callable[..., logging.LogRecord] | None = None
+        self._handle: _CallHandlers | None = None
+
+    def install(self) -> None:
+        """Have records carry ids from now on."""
+        self._active = True
+        if self._make is None:
+            self._made_before, self._make = logging.getLogRecordFactory(), self._made
+            logging.setLogRecordFactory(self._make)
+
+    def undo(self) -> None:
+        """Put back what was there. Where somebody else has wrapped it meanwhile, ours stays and does nothing."""
+        self._active = False
+        if self._make is not None and logging.getLogRecordFactory() is self._make:
+            logging.setLogRecordFactory(self._made_before)
+            self._make = None
+        if self._handle is not None and logging.Logger.callHandlers is self._handle:
+            logging.Logger.callHandlers = self._handled_before  # type: ignore[method-assign,assignment]
+            self._handle = None
+
+    def add(self, provider: LoggerProvider, but_from: int | None) -> None:
+        """Have records go to `provider` too, but for those of the thread `but_from`, which sends them."""
+        self._outlets[provider] = but_from
+        if self._handle is not None:
+            return
+        # Not a handler of the root logger: with one `basicConfig` does nothing, and what had no handler is not printed.
+        before = self._handled_before = logging.Logger.callHandlers
+
+        def callHandlers(logger: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802
+            before(logger, record)
+            self._told(record)
+
+        self._handle = callHandlers
+        logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign,assignment]
+
+    def remove(self, provider: LoggerProvider) -> None:
+        """Have them go there no more."""
+        self._outlets.pop(provider, None)
+
+    def _made(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._made_before(*args, **kwargs)
+        # What asks for the current span's ids may itself write a log record.
+        if self._active and not getattr(self._busy, "now", False):
+            self._busy.now = True
+            try:
+                with failures.kept("logs"):
+                    _mark(record)
+            finally:
+                self._busy.now = False
+        for name, missing in zip(_OURS, (_NO_ID, _NO_ID, False, _NO_ORDER), strict=True):
+            record.__dict__.setdefault(name, missing)
+        return record
+
+    def _told(self, record: logging.LogRecord) -> None:
+        if not self._active or getattr(self._busy, "now", False):
+            return
+        self._busy.now = True
+        try:
+            with failures.kept("logs"):
+                for provider, but_from in list(self._outlets.items())[:1]:
+                    if record.thread != but_from:
+                        provider.get_logger(record.name).emit(_told_as(record))
+        finally:
+            self._busy.now = False
+
+
+class LogSink(LogRecordProcessor):
+    """Queues log records; takes no lock."""
+
+    def __init__(self, outbox: Outbox[ReadableLogRecord]) -> None:
+        self.outbox = outbox
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Queue a record, without the context, which may hold much."""
+        with failures.kept("logs"):
+            said = copy.copy(log_record.log_record)
+            said.context = Context()
+            resource = log_record.resource
+            assert resource is not None
+            kept = ReadableLogRecord(said, resource, log_record.instrumentation_scope)
+            attributes = said.attributes or {}
+            size = _RECORD_BYTES + len(said.body) if isinstance(said.body, str) else _RECORD_BYTES
+            size += sum(len(v) for v in attributes.values() if isinstance(v, str))
+            severe = said.severity_number is not None and said.severity_number.value >= SeverityNumber.ERROR.value
+            self.outbox.put(kept, size, severe or a.ORDER_ID.name in attributes)
+
+    def shutdown(self) -> None:
+        """Send what there is, within two seconds."""
+        self.outbox.close(2.0)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until what there is now is sent; False where that took longer."""
+        return self.outbox.flush(timeout_millis / 1000)
+
+
+def _mark(record: logging.LogRecord) -> None:
+    said = record.__dict__
+    if "otelTraceID" not in said:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            said["otelTraceID"] = format_trace_id(context.trace_id)
+            said["otelSpanID"] = format_span_id(context.span_id)
+            said["otelTraceSampled"] = context.trace_flags.sampled
+    order = _order_id()
+    if order is not None:
+        said["tradingOrderID"] = scrubber.value(order)
+
+
+def _order_id() -> str | None:
+    """The venue's id of the order that the current call is about, else the bot's own id of it."""
+    live = CURRENT.get()
+    if live is None:
+        return None
+    keys = [order.key for order in (live.outcomes or live.requests)]
+    if len(keys) != 1:
+        return None
+    return keys[0].order_id or keys[0].client_id
+
+
+def _told_as(record: logging.LogRecord) -> LogRecord:
+    try:
+        body = record.getMessage()
+    except Exception:  # arguments that do not fit: logging itself has said so
+        body = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    given = record.__dict__
+    attributes: dict[str, Any] = {
+        "code.file.path": record.pathname,
+        "code.function.name": record.funcName,
+        "code.line.number": record.lineno,
+        **{k: v for k, v in given.items() if k not in _USUAL and type(v) in (str, int, float, bool)},
+        **_exception(record),
+    }
+    order = given.get("tradingOrderID", _NO_ORDER)
+    if order != _NO_ORDER:
+        attributes[a.ORDER_ID.name] = order
+    return LogRecord(
+        timestamp=int(record.created * 1e9),
+        severity_number=_severity(record.levelno),
+        severity_text=record.levelname,
+        body=body,
+        attributes={k: v for k, v in attributes.items() if v is not None},
+    )
+
+
+def _exception(record: logging.LogRecord) -> Mapping[str, str]:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return {}
+    # A formatter of the bot's may have made the text already.
+    text = record.exc_text or "".join(traceback.format_exception(error))
+    kind = type(error)
+    return {
+        "exception.type": f"{kind.__module__}.{kind.__qualname__}",
+        "exception.message": describe(error).partition(": ")[2],
+        "exception.stacktrace": text,
+    }
+
+
+def _severity(level: int) -> SeverityNumber:
+    """OpenTelemetry's severities: four to each level of logging, from DEBUG (10) = 5 on."""
+    if level < logging.DEBUG:
+        return SeverityNumber.UNSPECIFIED
+    return SeverityNumber(min(1 + level // 10 * 4 + min(level % 10, 3), SeverityNumber.FATAL4.value))
