@@ -58,7 +58,7 @@ def test_a_job_that_fails_starts_again_and_others_go_on(until, lenient, monkeypa
             ran["good"] += 1
             await pause(ending, 0.01)
 
-    service = Service({"bad": bad, "good": good}, lambda left_s: last.append(4 < left_s <= 5))
+    service = Service({"bad": bad, "good": good}, lambda left_s: last.append(0 < left_s <= 5))
     service.start()
     until(lambda: ran["bad"] == 2 and ran["good"] > 2)
     assert service.stop(5)
@@ -72,7 +72,7 @@ def test_an_end_does_not_wait_for_a_job_that_hangs():
     async def hangs(ending):
         await asyncio.to_thread(let_go.wait, 20)
 
-    service = Service({"hangs": hangs}, lambda: None)
+    service = Service({"hangs": hangs}, lambda left_s: None)
     service.start()
     assert service.stop(0.1) is False
     let_go.set()
