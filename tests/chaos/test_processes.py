@@ -273,3 +273,47 @@ def test_a_copied_client_passes_the_same_gate_and_a_pickled_one_is_not_watched(b
     watch.halt("news")
     with pytest.raises(blocking.ccxt.InvalidOrder):
         copied.create_order(SYMBOL, "market", "buy", 1)
+
+
+ENDS = {
+    "exit": "say(ready=True)",
+    "sys.exit in a call": """
+        threading.Thread(target=lambda: bot.exchange.fetch_ticker("BTC/USDT"), daemon=True).start()
+        time.sleep(0.3)
+        say(ready=True)
+        sys.exit(0)
+    """,
+    "shutdown": """
+        tradewatch.shutdown()
+        say(ready=True, dropped={d.signal: d.count for d in watch.status().telemetry.dropped})
+        os._exit(0)
+    """,
+    "SIGTERM in a call": "say(ready=True); bot.exchange.fetch_ticker('BTC/USDT')",
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("collector", ["hangs", "refuses"])
+def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector):
+    """The collector's time-outs are ten minutes: an end that waited for them would outlast this test."""
+    head = f"""
+    where = {hanging!r} if {collector == "hangs"} else "http://127.0.0.1:9"
+    os.environ.update(OTEL_EXPORTER_OTLP_ENDPOINT=where, OTEL_LOGS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_TIMEOUT="600")
+    import logging
+    logging.basicConfig(level="INFO", handlers=[logging.NullHandler()])
+    watch = tradewatch.instrument(bot, state_dir=state, port=0)
+    logging.getLogger("bot").info("said")
+    threading.Thread(target=lambda: bot.exchange.fetch_time(), daemon=True).start()
+    time.sleep(0.3)
+    watch._providers.tracer_provider.get_tracer("bot").start_span("own").end()
+    """
+    process = run(textwrap.dedent(head) + textwrap.dedent(ENDS[how]), hanging, watched=False)
+    said = heard(process)
+    assert said["ready"]
+    if how == "SIGTERM in a call":
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == (-signal.SIGTERM if how == "SIGTERM in a call" else 0)
+    assert "Traceback" not in process.stderr.read()
+    if how == "shutdown":
+        assert said["dropped"]["spans"] >= 1
+        assert said["dropped"]["logs"] >= 1

@@ -7,16 +7,18 @@ import pytest
 
 
 class Collector:
-    """Answers /v1/traces and /v1/metrics; keeps the decoded requests."""
+    """Answers /v1/traces, /v1/metrics and /v1/logs; keeps the decoded requests."""
 
     def __init__(self, status=200):
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
         self.status = status
-        self.traces, self.metrics, self.raw = [], [], []
+        self.traces, self.metrics, self.logs, self.raw = [], [], [], []
         kinds = {
             "/v1/traces": (ExportTraceServiceRequest, self.traces),
+            "/v1/logs": (ExportLogsServiceRequest, self.logs),
             "/v1/metrics": (ExportMetricsServiceRequest, self.metrics),
         }
         collector = self

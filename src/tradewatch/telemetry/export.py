@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -111,7 +112,7 @@ class Collector:
     def send(self, batch: Sequence[Any]) -> Sent:
         """Write and send a batch; takes as long as upstream's time-outs allow, 10 s unless set."""
         if self._session is not None:
-            self._session.tried, self._session.answer = False, None
+            self._session.answer = self._session.error = None
         export = self._export
         if export is None:
             with _quiet() as said:
@@ -133,14 +134,15 @@ class Collector:
         self._exporter.shutdown()
 
     def _judge(self, success: bool, said: list[str], impossible: int) -> Sent:
-        why = scrubber.text(said[-1]) if said else "no reason given"
         if success:
             return self._read(impossible)
         answer = self._session.answer if self._session is not None else None
+        error = self._session.error if self._session is not None else None
         if answer is not None:
             why = f"it answers {answer.status_code}" + (" (a redirect)" if 300 <= answer.status_code < 400 else "")
-        tried = self._session is not None and self._session.tried
-        if tried and (answer is None or answer.status_code in _RETRYABLE):
+        else:
+            why = scrubber.text(str(error) if error is not None else said[-1] if said else "no reason given")[:500]
+        if error is not None or (answer is not None and answer.status_code in _RETRYABLE):
             return Sent(again_s=_retry_after_s(answer), why=why)
         return Sent(refused=True, why=why)
 
@@ -224,7 +226,7 @@ def spans_to_console(size: Size) -> Outbox[ReadableSpan]:
     """An outbox of spans that are printed."""
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-    return Outbox("spans", _printing(ConsoleSpanExporter(), clean_span), lambda: None, size)
+    return Outbox("spans", _printing(ConsoleSpanExporter(out=sys.stdout), clean_span), lambda: None, size)
 
 
 def logs_by_otlp(size: Size) -> Outbox[Any]:
@@ -248,7 +250,7 @@ def logs_to_console(size: Size) -> Outbox[Any]:
     """An outbox of log records that are printed."""
     from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter
 
-    return Outbox("logs", _printing(ConsoleLogRecordExporter(), clean_log), lambda: None, size)
+    return Outbox("logs", _printing(ConsoleLogRecordExporter(sys.stdout), clean_log), lambda: None, size)
 
 
 def _printing(exporter: Any, clean_one: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sent]:
@@ -346,18 +348,23 @@ def _watched_session() -> Any:
     import requests
 
     class Session(requests.Session):
-        """Notes whether a request was tried and what came back, and follows no redirect.
+        """Notes what came back, or why nothing did, and follows no redirect.
 
         A redirected POST becomes a GET, or a key is sent where nobody meant it to be; upstream (1.45) takes it for
         success.
         """
 
-        tried = False
         answer: requests.Response | None = None
+        error: Exception | None = None
 
         def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-            self.tried, self.answer = True, None
-            self.answer = answer = super().send(request, **{**kwargs, "allow_redirects": False})
+            self.answer = self.error = None
+            try:
+                answer = super().send(request, **{**kwargs, "allow_redirects": False})
+            except Exception as error:
+                self.error = error
+                raise
+            self.answer = answer
             if 300 <= answer.status_code < 400:
                 raise requests.TooManyRedirects(f"it answers {answer.status_code}; name the address it redirects to")
             return answer

@@ -86,7 +86,7 @@ class Outbox(Generic[T]):
         # Increments of list and dict items are exact under the GIL; an attribute's are not.
         self._bytes = [0]
         self._dropped: dict[tuple[str, str], int] = {}
-        self._failed = 0
+        self._failed = self._said_full = 0
         self._ending = False
         self._closed = False
         self._wake, self._end = threading.Event(), threading.Event()
@@ -151,6 +151,10 @@ class Outbox(Generic[T]):
             self._other.clear()
         with failures.kept(f"export {self.signal}"):
             self._abort()
+        if left:
+            failures.warn(
+                f"{self.signal} left", f"{left} {self.signal} could not be sent before the end; they are lost"
+            )
         return done and not left
 
     def flush(self, within_s: float) -> bool:
@@ -193,19 +197,11 @@ class Outbox(Generic[T]):
     def _run(self) -> None:
         for name in filter(None, _SUPPRESS):
             context.attach(context.set_value(name, True))
-        warned = 0
         while not self._closed:
             self._wake.wait(self._size.delay_s)
             self._wake.clear()
             with failures.kept(f"export {self.signal}"):
                 self._drain()
-            full = sum(n for (_, reason), n in list(self._dropped.items()) if reason == "full")
-            if full > warned:
-                warned = full
-                failures.warn(
-                    f"{self.signal} full",
-                    f"{full} {self.signal} were dropped since the start: more came than the collector took",
-                )
             if self._ending:
                 break
         self._over.set()
@@ -222,18 +218,28 @@ class Outbox(Generic[T]):
                     if not self._closed:
                         self._account(found, urgent, other)
                         self._sending = (0, 0)
-            if found.why:
+            if found.why and not self._closed:
                 failures.warn(
                     f"export {self.signal}", f"not all {self.signal} reach the collector: {found.why}; status() counts"
                 )
+            self._say_full()
             if found.again_s is not None:
                 if self._ending:
                     return
                 self._pause(found.again_s)
 
+    def _say_full(self) -> None:
+        full = sum(n for (_, reason), n in list(self._dropped.items()) if reason == "full")
+        if full > self._said_full and not self._closed:
+            self._said_full = full
+            failures.warn(
+                f"{self.signal} full",
+                f"{full} {self.signal} were dropped since the start: more came than the collector took",
+            )
+
     def _take(self) -> tuple[list[tuple[T, int]], list[tuple[T, int]]] | None:
         """The next batch, orders and errors first; smaller ones after failures, lest one be too large to arrive."""
-        most = max(_SMALLEST_BATCH, self._size.batch >> min(self._failed, 6))
+        most = max(min(_SMALLEST_BATCH, self._size.batch), self._size.batch >> min(self._failed, 6))
         room, taken = self._size.batch_bytes, (list[tuple[T, int]](), list[tuple[T, int]]())
         for ring, kept in zip((self._urgent, self._other), taken, strict=True):
             while ring and most > 0 and room > 0:

@@ -125,7 +125,7 @@ def batches(draw):
 
 @pytest.mark.filterwarnings("ignore")
 @given(batches(), batches())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_request_equals_upstreams(first, second):
     encoder = Encoder()
     assert_same(ours(first, encoder), theirs(first))

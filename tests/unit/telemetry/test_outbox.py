@@ -193,7 +193,10 @@ def test_an_end_does_not_wait_for_a_collector_that_hangs(outbox, collector):
     collector.let.set()
     one._thread.join(5)
     # What came of it in the end is not counted a second time.
-    assert one.dropped() == [Dropped("spans", "order or error", "unreachable", 1), Dropped("spans", "other", "unreachable", 5)]
+    assert one.dropped() == [
+        Dropped("spans", "order or error", "unreachable", 1),
+        Dropped("spans", "other", "unreachable", 5),
+    ]
 
 
 def test_an_end_does_not_wait_out_a_pause(outbox, collector):
