@@ -146,7 +146,7 @@ class Watch:
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
         tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
-        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra)
+        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra, providers.crowded)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opentelemetry import trace
 from opentelemetry.metrics import Histogram, Meter
@@ -22,6 +22,8 @@ from tradewatch.semconv.metrics import DURATION_BOUNDS_S, Metric
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
 _EVERY_S = 0.1
+# Between stretches, while more spans wait than are sent.
+_CROWDED_S = 0.002
 
 
 class Emitter:
@@ -31,11 +33,15 @@ class Emitter:
         tracer: None where nobody wants spans.
         meter: of the histograms.
         extra: attributes for every measurement.
+        crowded: whether spans come faster than they are sent.
     """
 
-    def __init__(self, tracer: Tracer | None, meter: Meter, extra: Mapping[str, str]) -> None:
+    def __init__(
+        self, tracer: Tracer | None, meter: Meter, extra: Mapping[str, str], crowded: Callable[[], bool]
+    ) -> None:
         self._tracer = tracer
         self._extra = dict(extra)
+        self._crowded = crowded
         self._waiting: deque[Call] = deque()
         self._call = _histogram(meter, m.CALL_DURATION)
         self._request = _histogram(meter, m.REQUEST_DURATION)
@@ -68,7 +74,7 @@ class Emitter:
                 if self._tracer is not None:
                     self._trace(self._tracer, call, offset_ns)
             if time.monotonic() >= pause_at:
-                await asyncio.sleep(0)
+                await asyncio.sleep(_CROWDED_S if self._crowded() else 0)
                 pause_at = time.monotonic() + _STRETCH_S
 
     def _measure(self, call: Call) -> None:

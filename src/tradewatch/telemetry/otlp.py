@@ -18,7 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanKind, Status, StatusCode
 
 # What is left of 0.3 ms is for the span that is being written when a stretch ends.
-_STRETCH_NS = 200_000
+_STRETCH_NS = 150_000
 _MOST_KNOWN = 8_192
 _LONGEST_KNOWN = 200
 
@@ -32,7 +32,16 @@ _UNSET = b"\x7a\x00"
 _LOCAL, _REMOTE = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
 _LINK_LOCAL, _LINK_REMOTE = b"\x35\x00\x01\x00\x00", b"\x35\x00\x03\x00\x00"
 
-_Group = tuple[InstrumentationScope | None, list[bytes]]
+
+class _Group:
+    """The spans of one resource and scope: what is written of them, and how long it is."""
+
+    __slots__ = ("length", "parts", "scope")
+
+    def __init__(self, scope: InstrumentationScope | None) -> None:
+        self.scope = scope
+        self.parts: list[bytes] = []
+        self.length = 0
 
 
 class Encoder:
@@ -68,7 +77,7 @@ class Encoder:
         A span that no request can carry is left out and counted. So is, uncounted, an attribute that OTLP has no place
         for, such as an integer of more than 64 bits.
         """
-        groups: dict[tuple[int, int], list[bytes]] = {}
+        groups: dict[tuple[int, int], _Group] = {}
         resources: list[tuple[Resource, list[_Group]]] = []
         pause_at = perf_counter_ns() + _STRETCH_NS
         for span in spans:
@@ -88,11 +97,17 @@ class Encoder:
                 self.skipped += 1
             else:
                 body = b"".join(parts)
-                group += (b"\x12", _length(len(body)), body)
+                head = b"\x12" + _length(len(body))
+                group.parts += (head, body)
+                group.length += len(head) + len(body)
             if perf_counter_ns() >= pause_at:
                 yield
                 pause_at = perf_counter_ns() + _STRETCH_NS
-        return b"".join(_field(b"\x0a", self._resource(*entry)) for entry in resources)
+        request: list[bytes] = []
+        for entry in resources:
+            self._resource(request, *entry)
+            yield
+        return b"".join(request)
 
     def _span(self, span: ReadableSpan) -> list[bytes]:
         """The fields of a span but for its events and links."""
@@ -190,20 +205,26 @@ class Encoder:
             parts += (b"\x28", _varint(link.dropped_attributes))
         return b"".join(parts)
 
-    def _resource(self, resource: Resource, scopes: Sequence[_Group]) -> bytes:
-        parts = [_field(b"\x0a", b"".join(self._attributes(b"\x0a", _items(resource.attributes))))]
-        parts += [_field(b"\x12", self._scope(scope, spans)) for scope, spans in scopes]
-        if resource.schema_url:
-            parts.append(self._text(b"\x1a", resource.schema_url))
-        return b"".join(parts)
+    def _resource(self, request: list[bytes], resource: Resource, groups: Sequence[_Group]) -> None:
+        """Append a ResourceSpans. It is copied once, when the request is joined: with its spans it may be large."""
+        said = _field(b"\x0a", b"".join(self._attributes(b"\x0a", _items(resource.attributes))))
+        url = self._text(b"\x1a", resource.schema_url) if resource.schema_url else b""
+        scopes: list[bytes] = []
+        length = len(said) + len(url)
+        for group in groups:
+            scope, scope_url = self._scope(group.scope)
+            head = b"\x12" + _length(len(scope) + group.length + len(scope_url)) + scope
+            scopes += (head, *group.parts, scope_url)
+            length += len(head) + group.length + len(scope_url)
+        request += (b"\x0a", _length(length), said, *scopes, url)
 
-    def _scope(self, scope: InstrumentationScope | None, spans: Sequence[bytes]) -> bytes:
+    def _scope(self, scope: InstrumentationScope | None) -> tuple[bytes, bytes]:
+        """The scope of a ScopeSpans, and its schema's URL, which stand before and behind the spans."""
         if scope is None:
-            return b"\x0a\x00" + b"".join(spans)
+            return b"\x0a\x00", b""
         said = self._text(b"\x0a", scope.name or "") + self._text(b"\x12", scope.version or "")
         said += b"".join(self._attributes(b"\x1a", _items(scope.attributes)))
-        url = self._text(b"\x1a", scope.schema_url) if scope.schema_url else b""
-        return b"".join((_field(b"\x0a", said), *spans, url))
+        return _field(b"\x0a", said), self._text(b"\x1a", scope.schema_url) if scope.schema_url else b""
 
     def _attributes(self, tag: bytes, items: Iterable[tuple[str, Any]]) -> list[bytes]:
         """KeyValue fields of a message; a value that OTLP has no place for is left out, as upstream does."""
@@ -262,19 +283,19 @@ class Encoder:
 
 def _group(
     resources: list[tuple[Resource, list[_Group]]], resource: Resource, scope: InstrumentationScope | None
-) -> list[bytes]:
+) -> _Group:
     """Where the spans of a resource and a scope are collected; equal ones share a place, as upstream has it."""
-    for known, scopes in resources:  # noqa: B007
+    for known, groups in resources:  # noqa: B007
         if known is resource or (known == resource and hash(known) == hash(resource)):
             break
     else:
-        scopes = []
-        resources.append((resource, scopes))
-    for known_scope, spans in scopes:
-        if known_scope is scope or known_scope == scope:
-            return spans
-    scopes.append((scope, []))
-    return scopes[-1][1]
+        groups = []
+        resources.append((resource, groups))
+    for group in groups:
+        if group.scope is scope or group.scope == scope:
+            return group
+    groups.append(_Group(scope))
+    return groups[-1]
 
 
 def _items(attributes: Mapping[str, Any] | None) -> Iterable[tuple[str, Any]]:

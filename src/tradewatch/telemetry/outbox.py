@@ -26,6 +26,7 @@ OTHER: Kind = "other"
 
 _FIRST_PAUSE_S = 1.0
 _LAST_PAUSE_S = 30.0
+_LAST_MOMENTS_S = 0.1
 _SMALLEST_BATCH = 64
 # What asks other instrumentations to make no spans of our requests: one name is public, the SDK's own is not.
 _SUPPRESS = ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None))
@@ -143,6 +144,7 @@ class Outbox(Generic[T]):
         done = self._thread is threading.current_thread() or self._over.wait(max(0.0, within_s))
         with self._counting:
             self._closed = True
+            self._over.set()
             urgent, other = self._sending
             self._lose(URGENT, "unreachable", urgent + len(self._urgent))
             self._lose(OTHER, "unreachable", other + len(self._other))
@@ -207,25 +209,28 @@ class Outbox(Generic[T]):
         self._over.set()
 
     def _drain(self) -> None:
-        while (batch := self._take()) and not self._closed:
-            urgent, other = batch
-            self._sending = (len(urgent), len(other))
+        while True:
+            with self._counting:
+                batch = None if self._closed else self._take()
+                if batch is None:
+                    return
+                urgent, other = batch
+                self._sending = (len(urgent), len(other))
             found = Sent(refused=True, why="a failure of tradewatch's own")
             try:
                 found = self._send([item for item, _ in (*urgent, *other)])
             finally:
+                if found.why and not self._closed:
+                    failures.warn(
+                        f"export {self.signal}",
+                        f"not all {self.signal} reach the collector: {found.why}; status() counts",
+                    )
                 with self._counting:
                     if not self._closed:
                         self._account(found, urgent, other)
                         self._sending = (0, 0)
-            if found.why and not self._closed:
-                failures.warn(
-                    f"export {self.signal}", f"not all {self.signal} reach the collector: {found.why}; status() counts"
-                )
             self._say_full()
             if found.again_s is not None:
-                if self._ending:
-                    return
                 self._pause(found.again_s)
 
     def _say_full(self) -> None:
@@ -254,13 +259,12 @@ class Outbox(Generic[T]):
 
     def _account(self, found: Sent, urgent: list[tuple[T, int]], other: list[tuple[T, int]]) -> None:
         self._bytes[0] -= sum(size for _, size in urgent) + sum(size for _, size in other)
-        if found.again_s is not None and not self._ending:
+        if found.again_s is not None:
             self._failed += 1
             self._put_back(urgent, other)
-        elif found.again_s is not None or found.refused:
-            reason: Reason = "refused" if found.refused else "unreachable"
-            self._lose(URGENT, reason, len(urgent))
-            self._lose(OTHER, reason, len(other))
+        elif found.refused:
+            self._lose(URGENT, "refused", len(urgent))
+            self._lose(OTHER, "refused", len(other))
         else:
             self._failed = 0
             self._lose("unknown", "rejected", found.rejected)
@@ -277,5 +281,7 @@ class Outbox(Generic[T]):
                     self._lose(kind, "full", 1)
 
     def _pause(self, at_least_s: float) -> None:
-        """Wait before the next attempt, longer each time, but not when it is time to end."""
+        """Wait before the next attempt, longer each time; when it is time to end, what time there is is used."""
         self._end.wait(max(at_least_s, min(_FIRST_PAUSE_S * 2 ** (self._failed - 1), _LAST_PAUSE_S)))
+        if self._ending:
+            self._over.wait(_LAST_MOMENTS_S)

@@ -26,10 +26,10 @@ HOST = "127.0.0.1"
 _MIB = 1 << 20
 # Far more than upstream's 2,048 and 512: a call of ours costs less, so there may be more of them. What waits for a
 # collector that is away is bounded by the bytes.
-_SPANS = Size(16_384, 24 * _MIB, 4_096, 8 * _MIB, 1.0)
+_SPANS = Size(16_384, 24 * _MIB, 2_048, 8 * _MIB, 1.0)
 _LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
-# Of the time there is to end in: what closing the rest takes.
-_REST_S = 0.2
+# Of the time there is to end in: the rest is for metrics.
+_SPANS_AND_LOGS = 0.6
 
 
 class Providers(msgspec.Struct):
@@ -50,12 +50,16 @@ class Providers(msgspec.Struct):
         """What of our spans and logs never arrived."""
         return [dropped for outbox in self.outboxes for dropped in outbox.dropped()]
 
+    def crowded(self) -> bool:
+        """Whether spans had better come slower; one whose collector is away is not waited for."""
+        return any(outbox.crowded and outbox.reachable for outbox in self.outboxes)
+
     def shutdown(self, within_s: float) -> None:
         """Send what there is and close what is ours; spans and logs that are not sent within the time are counted.
 
         A meter provider's own shutdown knows no bound (12 s with a dead collector): it comes last.
         """
-        ends = time.monotonic() + max(0.0, within_s - _REST_S)
+        ends = time.monotonic() + max(0.0, within_s * _SPANS_AND_LOGS)
         for outbox in self.outboxes:
             outbox.finish()
         if self.server is not None:
