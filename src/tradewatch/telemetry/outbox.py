@@ -81,6 +81,7 @@ class Outbox(Generic[T]):
         self._send = send
         self._abort = abort
         self._size = size
+        self._most, self._most_bytes = size.most, size.most_bytes
         self._urgent: deque[tuple[T, int]] = deque()
         self._other: deque[tuple[T, int]] = deque()
         self._sending: tuple[int, int] = (0, 0)
@@ -105,8 +106,8 @@ class Outbox(Generic[T]):
     @property
     def crowded(self) -> bool:
         """Whether more than half of the room is taken: who can wait should."""
-        half = self._size.most // 2, self._size.most_bytes // 2
-        return len(self._urgent) + len(self._other) > half[0] or self._bytes[0] > half[1]
+        waiting = len(self._urgent) + len(self._other)
+        return waiting > self._most // 2 or self._bytes[0] > self._most_bytes // 2
 
     @property
     def reachable(self) -> bool:
@@ -122,8 +123,14 @@ class Outbox(Generic[T]):
         if self._ending:
             self._lose(URGENT if urgent else OTHER, "unreachable", 1)
             return
-        self._add(item, size, urgent)
-        if len(self._urgent) + len(self._other) >= self._size.batch and not self._wake.is_set():
+        waiting = len(self._urgent) + len(self._other)
+        full = waiting >= self._most or self._bytes[0] + size > self._most_bytes
+        if full and not self._make_room(size, urgent):
+            self._lose(URGENT if urgent else OTHER, "full", 1)
+            return
+        self._bytes[0] += size
+        (self._urgent if urgent else self._other).append((item, size))
+        if waiting >= self._size.batch and not self._wake.is_set():
             self._wake.set()
 
     def finish(self) -> None:
@@ -169,16 +176,8 @@ class Outbox(Generic[T]):
             time.sleep(0.005)
         return True
 
-    def _add(self, item: T, size: int, urgent: bool) -> None:
-        if self._make_room(size, urgent):
-            self._bytes[0] += size
-            (self._urgent if urgent else self._other).append((item, size))
-        else:
-            self._lose(URGENT if urgent else OTHER, "full", 1)
-
     def _make_room(self, size: int, urgent: bool) -> bool:
-        bounds = self._size
-        while len(self._urgent) + len(self._other) >= bounds.most or self._bytes[0] + size > bounds.most_bytes:
+        while len(self._urgent) + len(self._other) >= self._most or self._bytes[0] + size > self._most_bytes:
             if not urgent:
                 return False
             try:
