@@ -537,3 +537,36 @@ def test_no_span_is_made_of_what_an_outbox_itself_sends(scripted, ours):
     spans(providers, "one")
     assert providers.outboxes[0].flush(10)
     assert seen == [True, False]
+
+
+FORK = """
+import os, sys, time
+os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = sys.argv[1] + "/v1/traces"
+from opentelemetry import metrics
+from tradewatch.telemetry.providers import connect
+providers = connect("bot", 0, None, metrics.NoOpMeterProvider())
+tracer, [outbox] = providers.tracer_provider.get_tracer("t"), providers.outboxes
+tracer.start_span("first of the parent").end()
+assert outbox.flush(10)
+tracer.start_span("second of the parent").end()
+child = os.fork()
+tracer.start_span("of the child" if child == 0 else "third of the parent").end()
+providers.shutdown(10)
+assert providers.dropped() == [], providers.dropped()
+if child == 0:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_sends_its_own_spans_by_a_connection_of_its_own(scripted):
+    import subprocess
+    import sys
+
+    collector = scripted()
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, collector.url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = ["first of the parent", "of the child", "second of the parent", "third of the parent"]
+    assert sorted(collector.names()) == expected

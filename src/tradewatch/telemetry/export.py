@@ -110,11 +110,15 @@ class Collector:
         self._session = None if provided else _watched_session()
         self._exporter = signal.make() if self._session is None else signal.make(session=self._session)
         self._export = _with_encoder(signal.make, signal.encoder)
+        self._process = os.getpid()
 
     def send(self, batch: Sequence[Any]) -> Sent:
         """Write and send a batch; takes as long as upstream's time-outs allow, 10 s unless set."""
         if self._session is not None:
             self._session.answer = self._session.error = None
+            if self._process != os.getpid():
+                self._process = os.getpid()
+                self._session.leave_connections()
         export = self._export
         if export is None:
             with _quiet() as said:
@@ -223,11 +227,9 @@ def spans_by_otlp(size: Size) -> Outbox[ReadableSpan]:
     return Outbox("spans", collector.send, collector.close, size)
 
 
-def spans_to_console(size: Size) -> Outbox[ReadableSpan]:
-    """An outbox of spans that are printed."""
-    from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-
-    return Outbox("spans", _printing(ConsoleSpanExporter(out=sys.stdout), clean_span), lambda: None, size)
+def spans_by(exporter: _Exporter, size: Size) -> Outbox[ReadableSpan]:
+    """An outbox of spans to any exporter of the SDK's kind, such as the console's; they are scrubbed all the same."""
+    return Outbox("spans", _handing(exporter, clean_span), exporter.shutdown, size)
 
 
 def logs_by_otlp(size: Size) -> Outbox[Any]:
@@ -247,19 +249,33 @@ def logs_by_otlp(size: Size) -> Outbox[Any]:
     return Outbox("logs", collector.send, collector.close, size)
 
 
+def logs_by(exporter: _Exporter, size: Size) -> Outbox[Any]:
+    """An outbox of log records to any exporter of the SDK's kind."""
+    return Outbox("logs", _handing(exporter, clean_log), exporter.shutdown, size)
+
+
+def spans_to_console(size: Size) -> Outbox[ReadableSpan]:
+    """An outbox of spans that are printed."""
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+    return spans_by(ConsoleSpanExporter(out=sys.stdout), size)
+
+
 def logs_to_console(size: Size) -> Outbox[Any]:
     """An outbox of log records that are printed."""
     from opentelemetry.sdk._logs.export import ConsoleLogRecordExporter
 
-    return Outbox("logs", _printing(ConsoleLogRecordExporter(sys.stdout), clean_log), lambda: None, size)
+    return logs_by(ConsoleLogRecordExporter(sys.stdout), size)
 
 
-def _printing(exporter: Any, clean_one: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sent]:
+def _handing(exporter: _Exporter, clean_one: Callable[[Any], Any]) -> Callable[[Sequence[Any]], Sent]:
     def send(batch: Sequence[Any]) -> Sent:
+        clean_ones = []
         for one in batch:
-            exporter.export((clean_one(one),))
+            clean_ones.append(clean_one(one))
             breathe()
-        return Sent()
+        done = exporter.export(clean_ones)
+        return Sent() if done.name == "SUCCESS" else Sent(refused=True, why="its exporter failed")
 
     return send
 
@@ -369,6 +385,11 @@ def _watched_session() -> Any:
             if 300 <= answer.status_code < 400:
                 raise requests.TooManyRedirects(f"it answers {answer.status_code}; name the address it redirects to")
             return answer
+
+        def leave_connections(self) -> None:
+            """In a forked child: those there are belong to the parent, and so may their locks."""
+            for prefix in list(self.adapters):
+                self.mount(prefix, requests.adapters.HTTPAdapter())
 
     return Session()
 

@@ -7,8 +7,10 @@ for the thread but `close`, and that as long as it is told.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, TypeVar
@@ -84,19 +86,33 @@ class Outbox(Generic[T]):
         self._most, self._most_bytes = size.most, size.most_bytes
         self._urgent: deque[tuple[T, int]] = deque()
         self._other: deque[tuple[T, int]] = deque()
-        self._sending: tuple[int, int] = (0, 0)
         # Increments of list and dict items are exact under the GIL; an attribute's are not.
         self._bytes = [0]
         self._dropped: dict[tuple[str, str], int] = {}
         self._failed = self._said_full = 0
         self._ending = False
         self._closed = False
-        self._wake, self._end = threading.Event(), threading.Event()
+        self._begin()
+        renewed = weakref.WeakMethod(self._forked)
+        os.register_at_fork(after_in_child=lambda: (found := renewed()) and found())
+
+    def _begin(self) -> None:
+        self._wake, self._end, self._over = threading.Event(), threading.Event(), threading.Event()
         # Held by the thread and by `close` alone, never by who puts something in.
         self._counting = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"tradewatch-{signal}", daemon=True)
+        self._sending = (0, 0)
+        self._thread = threading.Thread(target=self._run, name=f"tradewatch-{self.signal}", daemon=True)
         self._thread.start()
+
+    def _forked(self) -> None:
+        """In a forked child: what waits is the parent's to send, and the thread is not here."""
+        if self._closed or self._ending:
+            return
+        self._urgent.clear()
+        self._other.clear()
+        self._dropped.clear()
+        self._bytes[0] = 0
+        self._begin()
 
     @property
     def thread_id(self) -> int | None:
