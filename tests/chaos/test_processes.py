@@ -308,7 +308,7 @@ def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector)
     watch._providers.tracer_provider.get_tracer("bot").start_span("own").end()
     """
     process = run(textwrap.dedent(head) + textwrap.dedent(ENDS[how]), hanging, watched=False)
-    said = heard(process)
+    said = process.heard()
     assert said["ready"]
     if how == "SIGTERM in a call":
         process.send_signal(signal.SIGTERM)
