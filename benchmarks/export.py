@@ -158,7 +158,7 @@ def exporting(rounds: int) -> dict[str, float]:
 
     spans, batch = record_spans(), 4
     processors: dict[str, SpanProcessor] = {
-        "ours": SpanSink(spans_by_otlp(Size(16_384, 24 << 20, 2_048, 8 << 20, 1.0))),
+        "ours": SpanSink(spans_by_otlp(Size(16_384, 32 << 20, 2_048, 8 << 20, 1.0))),
         "theirs": BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=batch * SPANS),
     }
     found: dict[str, list[float]] = {name: [] for name in processors}

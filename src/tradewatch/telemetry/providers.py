@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 _MIB = 1 << 20
 # Far more than upstream's 2,048 and 512: a call of ours costs less, so there may be more of them. What waits for a
 # collector that is away is bounded by the bytes.
-_SPANS = Size(16_384, 24 * _MIB, 2_048, 8 * _MIB, 1.0)
+_SPANS = Size(16_384, 32 * _MIB, 2_048, 8 * _MIB, 1.0)
 _LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
 # Of the time there is to end in: the rest is for metrics.
 _SPANS_AND_LOGS = 0.6

@@ -1,0 +1,239 @@
+"""OpenTelemetry's own OTLP exporter over HTTP, given requests that are written already, and what its answers mean.
+
+The connection, compression, certificates, headers, time-outs, retries and what OTEL_* variables say of them are
+upstream's. Its own log lines are kept, to be said once a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FunctionType
+from typing import Any, Protocol
+
+import msgspec
+
+from tradewatch.runtime.failures import describe, failures
+from tradewatch.runtime.safety import breathe
+from tradewatch.runtime.scrub import scrubber
+from tradewatch.telemetry.outbox import Sent
+
+# Upstream tries these again itself, for as long as one export may take.
+_RETRYABLE = frozenset((429, 502, 503, 504))
+_LONGEST_RETRY_AFTER_S = 300.0
+_CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
+# Who says something while a request is sent. A filter of a logger is not asked about those below it.
+_TALKERS = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.common._internal",
+    "opentelemetry.exporter.otlp.common.http",
+    "urllib3.connectionpool",
+    "urllib3.connection",
+)
+
+# Yields at least every 0.3 ms; returns a request, and how many of the batch could not be put into it.
+Writing = Generator[None, None, tuple[bytes, int]]
+
+
+class Exporter(Protocol):
+    """What the SDK's exporters of spans and of logs have in common."""
+
+    def export(self, batch: Any, /) -> Any:
+        """Send a batch; the result's `name` is SUCCESS or FAILURE."""
+
+    def shutdown(self) -> None:
+        """Give up what waits."""
+
+
+class _Ready:
+    """A request that is written, in the place of both the batch and the message that upstream would make of it."""
+
+    def __init__(self, body: bytes, count: int) -> None:
+        self._body = body
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def SerializePartialToString(self) -> bytes:  # noqa: N802
+        """The request."""
+        return self._body
+
+    SerializeToString = SerializePartialToString
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """What differs between spans and logs.
+
+    `variable` is what OTEL_* variables call it, `make` upstream's exporter class (it reads them), `encoder` the name by
+    which its `export` calls the encoder that `write` takes the place of. `clean` gives one of a batch as it may leave,
+    where upstream has to encode it. `answer` is the class of upstream's answers; `rejected` is what their
+    `partial_success` calls the number of those that were not taken.
+    """
+
+    variable: str
+    make: Callable[..., Exporter]
+    encoder: str
+    write: Callable[[Sequence[Any]], Writing]
+    clean: Callable[[Any], Any]
+    answer: Any
+    rejected: str
+
+
+class Collector:
+    """Sends batches of one signal by upstream's exporter.
+
+    Raises:
+        Exception: whatever upstream says of what an OTEL_* variable holds.
+    """
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        # With a provider of credentials the session is that one's, and its answers are not seen.
+        provided = any(os.environ.get(_CREDENTIALS.format(s)) for s in ("", f"{signal.variable}_"))
+        self._session = None if provided else _watched_session()
+        self._exporter = signal.make() if self._session is None else signal.make(session=self._session)
+        self._export = _with_encoder(signal.make, signal.encoder)
+        self._process = os.getpid()
+
+    def send(self, batch: Sequence[Any]) -> Sent:
+        """Write and send a batch; takes as long as upstream's time-outs allow, 10 s unless set."""
+        if self._session is not None:
+            self._session.answer = self._session.error = None
+            if self._process != os.getpid():
+                self._process = os.getpid()
+                self._session.leave_connections()
+        export = self._export
+        if export is None:
+            with _quiet() as said:
+                done = self._exporter.export([self._signal.clean(one) for one in batch])
+            return self._judge(done.name == "SUCCESS", said, 0)
+        body, impossible = finish(self._signal.write(batch))
+        with _quiet() as said:
+            try:
+                done = export(self._exporter, _Ready(body, len(batch)))
+            except Exception as error:
+                # Upstream is built otherwise than it was: from now on it does all of it.
+                failures.warn("otlp encoder", f"OpenTelemetry's own encoder is used: {describe(error)}")
+                self._export = None
+                return Sent(again_s=0.0)
+        return self._judge(done.name == "SUCCESS", said, impossible)
+
+    def close(self) -> None:
+        """Have what waits in `send` give up."""
+        self._exporter.shutdown()
+
+    def _judge(self, success: bool, said: list[str], impossible: int) -> Sent:
+        if success:
+            return self._read(impossible)
+        answer = self._session.answer if self._session is not None else None
+        error = self._session.error if self._session is not None else None
+        if answer is not None:
+            why = f"it answers {answer.status_code}" + (" (a redirect)" if 300 <= answer.status_code < 400 else "")
+        else:
+            why = scrubber.text(str(error) if error is not None else said[-1] if said else "no reason given")[:500]
+        if error is not None or (answer is not None and answer.status_code in _RETRYABLE):
+            return Sent(again_s=_retry_after_s(answer), why=why)
+        return Sent(refused=True, why=why)
+
+    def _read(self, impossible: int) -> Sent:
+        """An answer that says it is content may still say what it did not take."""
+        rejected, why = 0, "some could not be written" if impossible else ""
+        with suppress(Exception):  # an answer that cannot be read: what matters is its status
+            answer = self._session.answer.content if self._session is not None else b""
+            partial = self._signal.answer.FromString(answer).partial_success
+            rejected = max(0, int(getattr(partial, self._signal.rejected)))
+            if rejected or partial.error_message:
+                why = scrubber.text(f"{rejected} were rejected: {partial.error_message[:500]}")
+        return Sent(rejected=rejected, impossible=impossible, why=why)
+
+
+def _with_encoder(make: Any, encoder: str) -> Callable[[Any, _Ready], Any] | None:
+    """Upstream's `export`, with one name that it looks up bound to what hands a written request on.
+
+    It is the one thing that all versions from 1.43 on share: `encode_spans(spans).SerializePartialToString()` in
+    `export`, with its retries around. None where it is not so.
+    """
+    export = getattr(make, "export", None)
+    if not isinstance(export, FunctionType) or encoder not in export.__code__.co_names:
+        return None
+    names = {**export.__globals__, encoder: lambda ready: ready}
+    return FunctionType(export.__code__, names, export.__name__, export.__defaults__, export.__closure__)
+
+
+def _watched_session() -> Any:
+    import requests
+
+    class Session(requests.Session):
+        """Notes what came back, or why nothing did, and follows no redirect.
+
+        A redirected POST becomes a GET, or a key is sent where nobody meant it to be; upstream (1.45) takes it for
+        success.
+        """
+
+        answer: requests.Response | None = None
+        error: Exception | None = None
+
+        def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+            self.answer = self.error = None
+            try:
+                answer = super().send(request, **{**kwargs, "allow_redirects": False})
+            except Exception as error:
+                self.error = error
+                raise
+            self.answer = answer
+            if 300 <= answer.status_code < 400:
+                raise requests.TooManyRedirects(f"it answers {answer.status_code}; name the address it redirects to")
+            return answer
+
+        def leave_connections(self) -> None:
+            """In a forked child: those there are belong to the parent, and so may their locks."""
+            for prefix in list(self.adapters):
+                self.mount(prefix, requests.adapters.HTTPAdapter())
+
+    return Session()
+
+
+def _retry_after_s(answer: Any) -> float:
+    """Seconds that a collector asks to be left alone, from its header; a date is left to our own pauses."""
+    try:
+        return min(max(0.0, float(answer.headers["Retry-After"])), _LONGEST_RETRY_AFTER_S)
+    except (AttributeError, KeyError, ValueError):
+        return 0.0
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """What upstream logs on this thread goes into the list instead."""
+    said: list[str] = []
+    here = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if threading.get_ident() != here:
+            return True
+        if record.levelno >= logging.WARNING:
+            said.append(record.getMessage()[:1_000])
+        return False
+
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    for logger in loggers:
+        logger.addFilter(keep)
+    try:
+        yield said
+    finally:
+        for logger in loggers:
+            logger.removeFilter(keep)
+
+
+def finish(stretches: Writing) -> tuple[bytes, int]:
+    """Run to the end, with the bot's threads let run in between."""
+    while True:
+        try:
+            next(stretches)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        breathe()
