@@ -35,12 +35,15 @@ from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
+from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
+from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import Providers, connect
+from tradewatch.telemetry.tally import Tally
 
 _SCOPE = "tradewatch"
 _STOP_S = 2.0
@@ -143,11 +146,14 @@ class Watch:
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
         tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
-        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra)
+        tally = Tally(self._cells)
+        self._fold = Fold(meters.get_meter(_SCOPE), self._cells, tally.timed, extra, disagreement())
+        self._emitter = Emitter(tracer, self._fold.saw, extra)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
             cells=self._cells,
+            tally=tally,
             breaker=self._breaker,
             portfolio=Portfolio(self._clock, currency),
             memory=self._memory,
@@ -162,9 +168,10 @@ class Watch:
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        self._gauges.add(meters, _SCOPE, self._published, extra)
+        self._gauges.add(meters, _SCOPE, self._published, extra, self._fold.collecting)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
-        self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
+        jobs = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        self._service = Service(jobs, self._close_outputs)
 
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
@@ -224,7 +231,7 @@ class Watch:
                 reads_dropped=dropped["reads"],
                 orders_dropped=dropped["orders"],
                 records_dropped=self._emitter.dropped,
-                notes=providers.notes,
+                notes=providers.notes + self._fold.notes,
             ),
             failures=dict(failures.counts),
             safety_alive=self._safety_thread.alive,
@@ -293,6 +300,8 @@ class Watch:
         if len(there) != len(self._clients):
             # What a client that is gone took is kept in the sum.
             gone = [entry for entry in self._clients if entry[0]() is None]
+            for exchange in {client.exchange for _, client, _ in gone} - {client.exchange for _, client, _ in there}:
+                self._fold.retire(exchange)
             self._overhead_gone_ns += sum(binding.probe.overhead_ns for _, _, binding in gone)
             self._clients = there
         return [(client, binding) for _, client, binding in there if self._gate in binding.gates]
@@ -301,6 +310,8 @@ class Watch:
         return self._safety.published
 
     def _close_outputs(self) -> None:
+        with failures.kept("metrics"):
+            self._fold.close()
         self._providers.shutdown()
         self._gauges.remove(self._providers.meter_provider, self._published)
 
