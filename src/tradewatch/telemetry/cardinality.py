@@ -1,8 +1,8 @@
 """How many values of an attribute metrics show: the first so many, then `_OTHER`.
 
 Which attributes have a bound, and which, is said in `semconv.attributes`. A value claims room where it comes from what
-the bot does: a call, an order, a fill. What is only held claims at most half of the room, and prices claim none, so that
-neither an account full of dust nor a list of all tickers pushes out the symbols that the bot deals in.
+the bot does: a call, an order, a fill. What is only held claims at most half of the room, and prices claim none, so
+that neither an account full of dust nor a list of all tickers pushes out the symbols that the bot deals in.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 The cell of a call is written on the bot's threads without a lock. On CPython with the GIL `list[i] += 1` between calls
 is exact: the interpreter switches threads at calls and backward jumps alone, and none stands inside those statements.
-The cells of attempts, throttle waits and orders are written by the safety thread, when it takes a call from the journal;
-it also keeps the durations themselves for a moment, for the smallest, the largest and other people's buckets (`fold`).
+The cells of attempts, throttle waits and orders are written by the safety thread, when it takes a call from the
+journal; it also keeps the durations themselves for a moment, for the smallest, the largest and other people's buckets
+(`fold`).
 """
 
 from __future__ import annotations
