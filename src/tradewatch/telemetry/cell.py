@@ -10,6 +10,7 @@ journal; it also keeps the durations themselves for a moment, for the smallest, 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from tradewatch.semconv import Metric
@@ -34,7 +35,7 @@ class Cell:
         attributes: sorted by name.
     """
 
-    __slots__ = ("attributes", "counts", "error", "exchange", "metric", "operation", "sum_ns", "waiting")
+    __slots__ = ("attributes", "counts", "error", "exchange", "metric", "operation", "queued", "sum_ns", "waiting")
 
     def __init__(self, metric: Metric, attributes: Attributes) -> None:
         self.metric = metric
@@ -47,6 +48,7 @@ class Cell:
         self.counts = [0] * (_OVERFLOW + 1)
         self.sum_ns = [0]
         self.waiting: list[int] = []
+        self.queued = False
 
     def count(self, duration_ns: int) -> None:
         """Count one duration. A bound belongs to the bucket below it, as in OpenTelemetry and Prometheus."""
@@ -68,14 +70,14 @@ class Cells:
         cardinality: how many values of an attribute there are cells for.
         kept: whether durations are kept for the fold.
         unkept: durations that were counted but not kept, since too many waited.
-        changed: cells that the safety thread wrote to since the fold last looked.
+        changed: cells that the safety thread wrote to since the fold last looked, each once, in that order.
     """
 
     def __init__(self) -> None:
         self.cardinality = Cardinality()
         self.kept = False
         self.unkept = 0
-        self.changed: set[Cell] = set()
+        self.changed: deque[Cell] = deque()
         self._calls: dict[tuple[str, str, str | None], Cell] = {}
         self._others: dict[tuple[Metric, Attributes], Cell] = {}
         # Each has one writer: the safety thread, and the fold under its lock.
@@ -109,7 +111,16 @@ class Cells:
             else:
                 self.unkept += 1
         # After the duration: whoever takes the cell from here finds it.
-        self.changed.add(cell)
+        if not cell.queued:
+            cell.queued = True
+            self.changed.append(cell)
+
+    def turned(self) -> Iterator[Cell]:
+        """The changed cells, once. Called by the fold alone."""
+        while self.changed:
+            cell = self.changed.popleft()
+            cell.queued = False
+            yield cell
 
     def take(self, cell: Cell) -> list[int]:
         """The durations that were kept of a cell. Called under the fold's lock alone."""

@@ -18,6 +18,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -227,12 +228,8 @@ class Fold:
 
     def tick(self) -> None:
         """Fold the cells that the safety thread wrote to."""
-        changed = self._cells.changed
-        cells = []
-        while changed:
-            cells.append(changed.pop())
         with self._lock:
-            self._fold(cells)
+            self._fold(self._cells.turned())
 
     def collecting(self) -> bool:
         """Fold everything, and take away the series that are over and were collected since; False once all are.
@@ -240,7 +237,8 @@ class Fold:
         For a callback of the SDK's: it holds the SDK's lock of collections, under which streams are not collected.
         """
         with self._lock:
-            self._fold(self._cells.every())
+            # First those that were seen, in that order: a limit of streams takes whoever comes first.
+            self._fold(chain(self._cells.turned(), self._cells.every()))
             if self._closed:
                 self._leaving.update(self._sources)
             self._leaving = {cell for cell in self._leaving if self._stays(self._sources[cell])}
