@@ -113,7 +113,7 @@ def _histogram(name: str, point: Any, openmetrics: bool) -> str:
     before = "".join([f'{key}="{value}",' for key, value in labels if key < "le"])
     after = "".join([f',{key}="{value}"' for key, value in labels if key > "le"])
     head, middle = f'{name}_bucket{{{before}le="', f'"{after}}} '
-    ends = _ends(bounds, openmetrics)
+    ends = _ends(bounds, tuple(map(type, bounds)))
     if openmetrics and point.exemplars:
         found = _by_bucket(point.exemplars, bounds)
         numbered = enumerate(zip(ends, accumulate(counts), strict=True))
@@ -128,9 +128,9 @@ def _histogram(name: str, point: Any, openmetrics: bool) -> str:
 
 
 @lru_cache(1_000)
-def _ends(bounds: tuple[float, ...], openmetrics: bool) -> tuple[str, ...]:
-    """What `le` says of each bucket; OpenMetrics wants floats."""
-    return (*(repr(float(b)) if openmetrics else str(b) for b in bounds), "+Inf")
+def _ends(bounds: tuple[float, ...], types: tuple[type, ...]) -> tuple[str, ...]:
+    """What `le` says of each bucket, in both formats alike; `types` keeps 5 and 5.0 apart."""
+    return (*map(str, bounds), "+Inf")
 
 
 _WRITE = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}

@@ -91,13 +91,13 @@ class _Scrape(BaseHTTPRequestHandler):
         if self.path == "/favicon.ico":
             self._answer(200, b"")
             return
-        body = b""
+        body: bytes | None = None
         openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
         zipped = "gzip" in self.headers.get("Accept-Encoding", "")
         with failures.kept("scrape"):
             pieces = _paced(exposition(self.server.reader.read(), openmetrics=openmetrics))
             body = b"".join(_zipped(pieces) if zipped else (piece.encode() for piece in pieces))
-        if not body:
+        if body is None:
             self._answer(500, b"# the metrics could not be read; tradewatch's log says why\n")
             return
         headers = {"Content-Type": _OPENMETRICS if openmetrics else _TEXT}
