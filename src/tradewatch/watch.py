@@ -80,7 +80,7 @@ class Watch:
 
     Attributes:
         name: the bot's.
-        search: what was looked at to find its clients.
+        search: how much was looked at to find its clients; those that were found are in `status().clients`.
         forked: this process is a child of the one that watches; here nothing is booked, written or sent.
     """
 
@@ -178,6 +178,8 @@ class Watch:
         for found in self.search.found:
             with failures.kept("instrumentation"):
                 self.adopt(found.client, found.path, found=True)
+        # A client that the bot lets go of must be able to go.
+        self.search = msgspec.structs.replace(self.search, found=())
         self._safety_thread.start()
         self._service.start()
 

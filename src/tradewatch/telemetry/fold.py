@@ -317,7 +317,7 @@ class Fold:
         enabled = getattr(instrument, "_is_enabled", None)
         if enabled is not None and not enabled():
             return
-        if added.counts or added.values:
+        if added.counts:
             self._leaving.discard(cell)
         for way in self._plan(cell.metric):
             if way.drops:
