@@ -12,8 +12,8 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import accumulate
+from operator import is_
 from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import (
@@ -42,6 +42,17 @@ class _Family:
         self.help = metric.description or ""
         self.unit = unit_name(metric.unit or "")
         self.points: list[Any] = []
+        self._bounds: tuple[float, ...] = ()
+        self._ends: tuple[str, ...] = ("+Inf",)
+
+    def ends(self, bounds: tuple[float, ...]) -> tuple[str, ...]:
+        """What `le` says of each bucket, in both formats alike. Streams of an instrument share their bounds.
+
+        The same objects, not equal ones: 5 is spelled otherwise than 5.0.
+        """
+        if len(bounds) != len(self._bounds) or not all(map(is_, bounds, self._bounds)):
+            self._bounds, self._ends = bounds, (*map(str, bounds), "+Inf")
+        return self._ends
 
 
 def exposition(data: MetricsData | None, *, openmetrics: bool) -> Iterator[str]:
@@ -49,9 +60,9 @@ def exposition(data: MetricsData | None, *, openmetrics: bool) -> Iterator[str]:
     if data is not None:
         yield _target_info(data, openmetrics)
         for family in _families(data):
-            yield _head(family.name, family.kind, family.help, family.unit, openmetrics)
+            yield _head(family, openmetrics)
             for point in family.points:
-                yield _WRITE[family.kind](family.name, point, openmetrics)
+                yield _WRITE[family.kind](family, point, openmetrics)
     if openmetrics:
         yield "# EOF\n"
 
@@ -87,8 +98,9 @@ def _target_info(data: MetricsData, openmetrics: bool) -> str:
     return f"{head}target_info{_braces(labels)} 1\n"
 
 
-def _head(name: str, kind: Kind, help_text: str, unit: str, openmetrics: bool) -> str:
-    text = help_text.replace("\\", "\\\\").replace("\n", "\\n")
+def _head(family: _Family, openmetrics: bool) -> str:
+    name, kind, unit = family.name, family.kind, family.unit
+    text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
     if openmetrics:
         text = text.replace('"', '\\"')
         unit_line = f"# UNIT {name} {unit}\n" if unit else ""
@@ -97,23 +109,23 @@ def _head(name: str, kind: Kind, help_text: str, unit: str, openmetrics: bool) -
     return f"# HELP {shown} {text}\n# TYPE {shown} {kind}\n"
 
 
-def _counter(name: str, point: Any, openmetrics: bool) -> str:
+def _counter(family: _Family, point: Any, openmetrics: bool) -> str:
     exemplar = _exemplar(point.exemplars[-1]) if openmetrics and point.exemplars else ""
-    return f"{name}_total{_braces(_labels(point.attributes))} {_number(point.value)}{exemplar}\n"
+    return f"{family.name}_total{_braces(_labels(point.attributes))} {_number(point.value)}{exemplar}\n"
 
 
-def _gauge(name: str, point: Any, openmetrics: bool) -> str:
-    return f"{name}{_braces(_labels(point.attributes))} {_number(point.value)}\n"
+def _gauge(family: _Family, point: Any, openmetrics: bool) -> str:
+    return f"{family.name}{_braces(_labels(point.attributes))} {_number(point.value)}\n"
 
 
-def _histogram(name: str, point: Any, openmetrics: bool) -> str:
-    labels = _labels(point.attributes)
+def _histogram(family: _Family, point: Any, openmetrics: bool) -> str:
+    name, labels = family.name, _labels(point.attributes)
     bounds: tuple[float, ...] = getattr(point, "explicit_bounds", ())
     counts: Sequence[int] = point.bucket_counts if bounds else (point.count,)
     before = "".join([f'{key}="{value}",' for key, value in labels if key < "le"])
     after = "".join([f',{key}="{value}"' for key, value in labels if key > "le"])
     head, middle = f'{name}_bucket{{{before}le="', f'"{after}}} '
-    ends = _ends(bounds, tuple(map(type, bounds)))
+    ends = family.ends(bounds)
     if openmetrics and point.exemplars:
         found = _by_bucket(point.exemplars, bounds)
         numbered = enumerate(zip(ends, accumulate(counts), strict=True))
@@ -125,12 +137,6 @@ def _histogram(name: str, point: Any, openmetrics: bool) -> str:
         lines = template % tuple(accumulate(counts))
     braces = _braces(labels)
     return f"{lines}{name}_sum{braces} {_number(point.sum)}\n{name}_count{braces} {point.count}\n"
-
-
-@lru_cache(1_000)
-def _ends(bounds: tuple[float, ...], types: tuple[type, ...]) -> tuple[str, ...]:
-    """What `le` says of each bucket, in both formats alike; `types` keeps 5 and 5.0 apart."""
-    return (*map(str, bounds), "+Inf")
 
 
 _WRITE = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}

@@ -139,13 +139,21 @@ class _Added:
 
     def __init__(self, source: _Source, values: list[int]) -> None:
         cell = source.cell
+        self.values = values
+        self.low: int | None = None
+        self.high: int | None = None
+        if len(values) == 1 and cell.sum_ns[0] - source.sum_ns == values[0]:
+            # The one call that came, as with most bots most of the time: no need to compare all buckets.
+            self.low = self.high = self.sum_ns = values[0]
+            i = bisect_left(BOUNDS_NS, self.sum_ns)
+            self.counts = {i: 1}
+            source.counts[i] += 1
+            source.sum_ns += self.sum_ns
+            return
         counts, sum_ns = cell.counts.copy(), cell.sum_ns[0]
         self.counts = {i: n - m for i, (n, m) in enumerate(zip(counts, source.counts, strict=True)) if n != m}
         self.sum_ns = sum_ns - source.sum_ns
-        self.values = values
         source.counts, source.sum_ns = counts, sum_ns
-        self.low: int | None = None
-        self.high: int | None = None
         if values:
             self.low, self.high = min(values), max(values)
         elif self.counts:
