@@ -15,13 +15,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-import msgspec
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
 
@@ -32,14 +29,13 @@ from tradewatch.runtime.service import pause
 from tradewatch.semconv import METRICS, Metric
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import BOUNDS_NS, Cell, Cells
+from tradewatch.telemetry.delta import Added, Candidate, Source, first_of
 
 Timed = Callable[[Call], Iterable[tuple[Cell, int]]]
 
 _EVERY_S = 0.1
 _STRETCH_NS = 200_000
 _CHUNK = 50
-# Candidates for exemplars that are kept of a bucket between two folds; a reservoir of the SDK holds 20 at most.
-_CANDIDATES = 32
 _OWNER = "_tradewatch_fold"
 _EMPTY = Context()
 
@@ -104,83 +100,6 @@ class _Way:
         return found
 
 
-class _Candidate(msgspec.Struct, frozen=True):
-    """A duration that may become an exemplar; `n` counts them in the order that they came."""
-
-    n: int
-    value: float
-    at_ns: int
-    context: Context
-
-
-class _Source:
-    """A cell, what of it was folded, and what is to be offered as exemplars."""
-
-    __slots__ = ("attributes", "candidates", "cell", "counts", "keys", "sum_ns")
-
-    def __init__(self, cell: Cell, attributes: Mapping[str, str | int]) -> None:
-        self.cell = cell
-        self.attributes = attributes
-        self.counts = [0] * len(cell.counts)
-        self.sum_ns = 0
-        self.keys: dict[_Way, Any] = {}
-        self.candidates: dict[int, deque[_Candidate]] = {}
-
-    @property
-    def behind(self) -> bool:
-        cell = self.cell
-        return bool(self.counts != cell.counts or self.sum_ns != cell.sum_ns[0] or cell.waiting)
-
-
-class _Added:
-    """What came to a cell since the last fold."""
-
-    __slots__ = ("counts", "high", "low", "sum_ns", "values")
-
-    def __init__(self, source: _Source, values: list[int]) -> None:
-        cell = source.cell
-        self.values = values
-        self.low: int | None = None
-        self.high: int | None = None
-        if len(values) == 1 and cell.sum_ns[0] - source.sum_ns == values[0]:
-            # The one call that came, as with most bots most of the time: no need to compare all buckets.
-            self.low = self.high = self.sum_ns = values[0]
-            i = bisect_left(BOUNDS_NS, self.sum_ns)
-            self.counts = {i: 1}
-            source.counts[i] += 1
-            source.sum_ns += self.sum_ns
-            return
-        counts, sum_ns = cell.counts.copy(), cell.sum_ns[0]
-        self.counts = {i: n - m for i, (n, m) in enumerate(zip(counts, source.counts, strict=True)) if n != m}
-        self.sum_ns = sum_ns - source.sum_ns
-        source.counts, source.sum_ns = counts, sum_ns
-        if values:
-            self.low, self.high = min(values), max(values)
-        elif self.counts:
-            # Calls that the safety thread has not seen yet, or whose records were lost: about so long.
-            mean = self.sum_ns // sum(self.counts.values())
-            self.low, self.high = max(mean, _floor(min(self.counts))), min(mean, _ceiling(max(self.counts)))
-
-
-def _floor(bucket: int) -> int:
-    return BOUNDS_NS[bucket - 1] + 1 if bucket else 0
-
-
-def _ceiling(bucket: int) -> int:
-    return BOUNDS_NS[bucket] if bucket < len(BOUNDS_NS) else BOUNDS_NS[-1] + 1
-
-
-def _first(counts: Mapping[int, int], sum_ns: int, values: Iterable[int]) -> tuple[int, int]:
-    """A bucket with a count, and a duration in it: one that was seen, if there is one."""
-    for value in values:
-        i = bisect_left(BOUNDS_NS, value)
-        if i in counts:
-            return i, value
-    i, n = next(iter(counts.items()))
-    alone = len(counts) == n == 1 and bisect_left(BOUNDS_NS, sum_ns) == i
-    return i, sum_ns if alone else _ceiling(i)
-
-
 class Fold:
     """One a watch. Folds at each tick of the service thread, and before each collection of any reader.
 
@@ -198,7 +117,7 @@ class Fold:
         self._timed = timed
         self._extra = dict(extra)
         self._lock = threading.Lock()
-        self._sources: dict[Cell, _Source] = {}
+        self._sources: dict[Cell, Source] = {}
         self._storages: list[Any] = []
         self._ways: dict[Metric, list[_Way]] = {}
         self._offered: set[Cell] = set()
@@ -267,7 +186,9 @@ class Fold:
         for cell, duration_ns in self._timed(call):
             if self._filter.should_sample(duration_ns / 1e9, at_ns, self._attributes(cell), context):
                 with self._lock:
-                    self._offer(self._source(cell), duration_ns, at_ns, context)
+                    self._candidates += 1
+                    self._offered.add(cell)
+                    self._source(cell).offer(Candidate(self._candidates, duration_ns / 1e9, at_ns, context))
             elif type(self._filter) in self._sdk.by_span:
                 return
 
@@ -282,19 +203,10 @@ class Fold:
             self._fold(self._cells.every())
             self._closed = True
 
-    def _offer(self, source: _Source, duration_ns: int, at_ns: int, context: Context) -> None:
-        bucket = bisect_left(BOUNDS_NS, duration_ns)
-        kept = source.candidates.get(bucket)
-        if kept is None:
-            kept = source.candidates[bucket] = deque(maxlen=_CANDIDATES)
-        self._candidates += 1
-        kept.append(_Candidate(self._candidates, duration_ns / 1e9, at_ns, context))
-        self._offered.add(source.cell)
-
-    def _source(self, cell: Cell) -> _Source:
+    def _source(self, cell: Cell) -> Source:
         source = self._sources.get(cell)
         if source is None:
-            source = self._sources[cell] = _Source(cell, self._attributes(cell))
+            source = self._sources[cell] = Source(cell, self._attributes(cell))
         return source
 
     def _attributes(self, cell: Cell) -> dict[str, str | int]:
@@ -318,9 +230,9 @@ class Fold:
             self.why, self._cells.kept = describe(error), False
             failures.note("metrics", error)
 
-    def _fold_one(self, source: _Source) -> None:
+    def _fold_one(self, source: Source) -> None:
         cell = source.cell
-        added = _Added(source, self._cells.take(cell))
+        added = Added(source, self._cells.take(cell))
         instrument: Any = self._histograms[cell.metric]
         enabled = getattr(instrument, "_is_enabled", None)
         if enabled is not None and not enabled():
@@ -336,7 +248,7 @@ class Fold:
             elif added.values:
                 self._give(way, key, source, added.values)
 
-    def _add(self, way: _Way, key: Any, source: _Source, added: _Added) -> None:
+    def _add(self, way: _Way, key: Any, source: Source, added: Added) -> None:
         """Add to the stream's buckets. The SDK makes the stream, with a first value."""
         counts, sum_ns = added.counts, added.sum_ns
         while True:
@@ -350,12 +262,12 @@ class Fold:
             # A collection may take the stream away again before the rest is added.
             if not counts:
                 return
-            i, first_ns = _first(counts, sum_ns, added.values)
+            i, first_ns = first_of(counts, sum_ns, added.values)
             way.match.consume_measurement(self._measurement(source, first_ns), False)
             counts = {j: n - (j == i) for j, n in counts.items() if n != (j == i)}
             sum_ns -= first_ns
 
-    def _give(self, way: _Way, key: Any, source: _Source, values: list[int]) -> None:
+    def _give(self, way: _Way, key: Any, source: Source, values: list[int]) -> None:
         """Give an aggregation that is not like ours the values themselves."""
         done = 0
         while done < len(values):
@@ -372,9 +284,9 @@ class Fold:
                 done += _CHUNK
             self._breathe()
 
-    def _tell(self, sources: Iterable[_Source]) -> None:
+    def _tell(self, sources: Iterable[Source]) -> None:
         """Offer candidates to the reservoirs of their streams in the order that they came."""
-        offers: list[tuple[int, bool, _Candidate, _Source]] = []
+        offers: list[tuple[int, bool, Candidate, Source]] = []
         for source in sources:
             for kept in source.candidates.values():
                 offers += [(each.n, each is kept[-1], each, source) for each in kept]
@@ -391,13 +303,13 @@ class Fold:
             self._breathe()
 
     @staticmethod
-    def _key(way: _Way, source: _Source) -> Any:
+    def _key(way: _Way, source: Source) -> Any:
         key = source.keys.get(way)
         if key is None:
             key = source.keys[way] = way.key(source.attributes)
         return key
 
-    def _stays(self, source: _Source) -> bool:
+    def _stays(self, source: Source) -> bool:
         """Take away what was collected of a source's series; whether anything is left that was not."""
         left = False
         for way in self._plan(source.cell.metric):
@@ -434,7 +346,7 @@ class Fold:
             ]
         return ways
 
-    def _measurement(self, source: _Source, value_ns: int) -> Any:
+    def _measurement(self, source: Source, value_ns: int) -> Any:
         instrument = self._histograms[source.cell.metric]
         return self._sdk.measurement(value_ns / 1e9, time.time_ns(), instrument, _EMPTY, source.attributes)
 
