@@ -372,6 +372,7 @@ class Watch:
             yield Reading(m.OVERHEAD_CPU, self._overhead)
         for ring, n in self._journal.dropped.items():
             yield Reading(m.JOURNAL_DROPPED, n, ((a.RING.name, ring),))
+        yield Reading(m.JOURNAL_DROPPED, self._cells.unkept, ((a.RING.name, "durations"),))
         yield Reading(m.EXPORT_DROPPED, self._emitter.dropped)
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))

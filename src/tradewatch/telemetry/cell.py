@@ -69,7 +69,7 @@ class Cells:
     Attributes:
         cardinality: how many values of an attribute there are cells for.
         kept: whether durations are kept for the fold.
-        unkept: durations that were counted but not kept, since too many waited.
+        unkept: durations that were counted but not kept, since too many waited for the fold.
         changed: cells that the safety thread wrote to since the fold last looked, each once, in that order.
     """
 
@@ -136,7 +136,9 @@ class Cells:
 
     def of(self, metric: Metric) -> Iterator[Cell]:
         """The cells of one histogram."""
-        return (cell for cell in self.every() if cell.metric is metric)
+        if metric is m.CALL_DURATION:
+            return iter(self)
+        return (cell for cell in tuple(self._others.values()) if cell.metric is metric)
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(tuple(self._calls.values()))

@@ -20,7 +20,7 @@ from itertools import chain
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.metrics import Histogram, Meter, NoOpHistogram
 
 from tradewatch.model import Call
 from tradewatch.runtime.failures import describe, failures
@@ -143,8 +143,10 @@ class Fold:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For `Watch.status()`."""
-        return () if self.why is None else (f"metrics are recorded one by one, at a higher cost: {self.why}",)
+        """For `Watch.status()`; nothing where the SDK is switched off."""
+        off = all(isinstance(histogram, NoOpHistogram) for histogram in self._histograms.values())
+        told = self.why is not None and not off
+        return (f"metrics are recorded one by one, at a higher cost: {self.why}",) if told else ()
 
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""

@@ -116,6 +116,7 @@ def test_a_provider_that_was_shut_down_or_disabled_is_left_alone(monkeypatch):
     fold.saw(call, call.parent)
     fold.tick()
     assert cell.waiting == []
+    assert fold.notes == ()
 
 
 def test_durations_that_wait_are_bounded_and_still_counted(monkeypatch):
