@@ -122,9 +122,9 @@ class Cells:
             cell.queued = False
             yield cell
 
-    def take(self, cell: Cell) -> list[int]:
-        """The durations that were kept of a cell. Called under the fold's lock alone."""
-        n = len(cell.waiting)
+    def take(self, cell: Cell, most: int) -> list[int]:
+        """The durations that were kept of a cell, the oldest of them. Called under the fold's lock alone."""
+        n = min(len(cell.waiting), most)
         taken = cell.waiting[:n]
         del cell.waiting[:n]
         self._taken += n

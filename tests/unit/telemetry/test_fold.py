@@ -320,7 +320,14 @@ def test_folded_points_equal_recorded_ones(providers, readers, views, owner):
     assert folded.fold.why is None
 
 
-@pytest.mark.parametrize("exemplars", [AlwaysOnExemplarFilter, AlwaysOffExemplarFilter])
+class SlowOnes(AlwaysOffExemplarFilter):
+    """A filter of the application's own: what took long."""
+
+    def should_sample(self, value, time_unix_nano, attributes, context):
+        return value > 0.05 and attributes["trading.exchange"] == "binance"
+
+
+@pytest.mark.parametrize("exemplars", [AlwaysOnExemplarFilter, AlwaysOffExemplarFilter, SlowOnes])
 def test_the_providers_filter_of_exemplars_is_asked(providers, exemplars):
     (one, mine), (other, naive) = providers("three", "twice", exemplars())
     folded, recorded = Folded(one, {}), Recorded(other, {})
@@ -448,6 +455,18 @@ def test_series_that_another_watch_writes_to_stay(providers):
     first.fold.close()
     points(reader)
     assert {p.count for p in points(reader)} >= {2}
+
+
+def test_a_stream_that_a_view_merges_stays_when_one_of_its_watches_goes(providers):
+    (one, [reader]), _ = providers("cumulative", "no attributes")
+    first, second = Folded(one, {"trading.bot": "a"}), Folded(one, {"trading.bot": "b"})
+    for folded in (second, first):
+        cell = folded.cells.cell("binance", "fetch_ticker", None)
+        folded.make(Call(cell, 0, 5_000_000, 0, (), None, None, Context()))
+        folded.fold.tick()
+    first.fold.close()
+    assert [p.count for p in points(reader)] == [2]
+    assert [p.count for p in points(reader)] == [2]
 
 
 def test_series_of_a_venue_go_when_no_client_is_left_and_come_back_with_it(providers):

@@ -119,6 +119,19 @@ def test_a_provider_that_was_shut_down_or_disabled_is_left_alone(monkeypatch):
     assert fold.notes == ()
 
 
+def test_a_great_many_durations_are_folded_at_one_tick():
+    metrics = Metrics()
+    cell = metrics.cells.cell("binance", "fetch_ticker", None)
+    for n in range(12_000):
+        cell.count(n + 1)
+        metrics.cells.note(cell, n + 1)
+    metrics.fold.tick()
+    assert cell.waiting == []
+    [point] = metrics.reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert (point.count, point.min, point.max) == (12_000, 1e-9, 12e-6)
+    metrics.provider.shutdown()
+
+
 def test_durations_that_wait_are_bounded_and_still_counted(monkeypatch):
     monkeypatch.setattr("tradewatch.telemetry.cell._MOST_WAITING", 10)
     metrics = Metrics()
