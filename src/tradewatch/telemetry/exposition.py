@@ -13,7 +13,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from operator import is_
 from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import (
@@ -46,11 +45,8 @@ class _Family:
         self._ends: tuple[str, ...] = ("+Inf",)
 
     def ends(self, bounds: tuple[float, ...]) -> tuple[str, ...]:
-        """What `le` says of each bucket, in both formats alike. Streams of an instrument share their bounds.
-
-        The same objects, not equal ones: 5 is spelled otherwise than 5.0.
-        """
-        if len(bounds) != len(self._bounds) or not all(map(is_, bounds, self._bounds)):
+        """What `le` says of each bucket, in both formats alike; made once, since streams share their bounds."""
+        if bounds != self._bounds:
             self._bounds, self._ends = bounds, (*map(str, bounds), "+Inf")
         return self._ends
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
@@ -124,6 +125,7 @@ class Fold:
         self._ways: dict[Metric, list[_Way]] = {}
         self._offered: set[Cell] = set()
         self._leaving: set[Cell] = set()
+        self._retired: deque[str] = deque()
         self._candidates = 0
         self._closed = False
         self._pause_at_ns = 0
@@ -170,6 +172,11 @@ class Fold:
         with self._lock:
             # First those that were seen, in that order: a limit of streams takes whoever comes first.
             self._fold(chain(self._cells.turned(), self._cells.every()))
+            if self.why is not None:
+                return not self._closed
+            while self._retired:
+                exchange = self._retired.popleft()
+                self._leaving.update(cell for cell in self._sources if cell.exchange == exchange)
             if self._closed:
                 self._leaving.update(self._sources)
             self._leaving = {cell for cell in self._leaving if self._stays(self._sources[cell])}
@@ -197,9 +204,11 @@ class Fold:
                 return
 
     def retire(self, exchange: str) -> None:
-        """Take away the series of a venue that no client is left of, once they were collected a last time."""
-        with self._lock:
-            self._leaving.update(cell for cell in self._sources if cell.exchange == exchange)
+        """Take away the series of a venue that no client is left of, once they were collected a last time.
+
+        Takes no lock: the safety thread may call it.
+        """
+        self._retired.append(exchange)
 
     def close(self) -> None:
         """Fold what is there; from now on series go away."""

@@ -39,6 +39,7 @@ HOSTILE = [
     {"plain": "", "only": "other"},
     {"plain": "ünïcode ✓ 🚀", "ключ": "v", "1st": "digit", "%s": "%d %s %%", "le": "mine"},
     {"plain": "\x00\x01 control", "{}": "{braces}", "comma,": "a,b=c"},
+    {"aaa": "%d %s %%", "zzz": "%(x)s %"},
     {"number": 5, "ratio": 0.5, "yes": True, "many": ("a", 'b"')},
     {"long": "x" * 5_000},
     {},
