@@ -260,6 +260,16 @@ def test_a_flush_makes_no_duplicates():
     provider.shutdown()
 
 
+def test_what_a_flush_collected_is_not_shown_later():
+    reader, observed = ScrapeReader(), [Observation(1)]
+    provider = MeterProvider([reader], RESOURCE, shutdown_on_exit=False)
+    provider.get_meter("scope").create_observable_gauge("g", [lambda options: list(observed)])
+    provider.force_flush()
+    observed.clear()
+    assert reader.read() is None
+    provider.shutdown()
+
+
 def test_nothing_to_show_is_an_empty_page():
     assert "".join(exposition(None, openmetrics=False)) == ""
     assert "".join(exposition(None, openmetrics=True)) == "# EOF\n"
