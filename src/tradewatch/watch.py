@@ -281,6 +281,7 @@ class Watch:
     def fork(self) -> None:
         """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
         self.forked = True
+        self._fold.fork()
         # A thread that is not there any more may have held its lock.
         self._journal.wake = threading.Event()
 

@@ -128,6 +128,7 @@ class Fold:
         self._retired: deque[str] = deque()
         self._candidates = 0
         self._closed = False
+        self._forked = False
         self._pause_at_ns = 0
         self._sdk: Any = None
         self._consumer: Any = None
@@ -170,6 +171,10 @@ class Fold:
         For a callback of the SDK's: it holds the SDK's lock of collections, under which streams are not collected.
         """
         with self._lock:
+            if self._forked:
+                for source in self._sources.values():
+                    self._stays(source, told=False)
+                return False
             # First those that were seen, in that order: a limit of streams takes whoever comes first.
             self._fold(chain(self._cells.turned(), self._cells.every()))
             if self.why is not None:
@@ -209,6 +214,11 @@ class Fold:
         Takes no lock: the safety thread may call it.
         """
         self._retired.append(exchange)
+
+    def fork(self) -> None:
+        """In a forked child: the parent tells of what was counted, and its lock may have been taken at the fork."""
+        self._lock = threading.Lock()
+        self._forked = True
 
     def close(self) -> None:
         """Fold what is there; from now on series go away."""
@@ -323,8 +333,8 @@ class Fold:
             key = source.keys[way] = way.key(source.attributes)
         return key
 
-    def _stays(self, source: Source) -> bool:
-        """Take away what was collected of a source's series; whether anything is left that was not."""
+    def _stays(self, source: Source, *, told: bool = True) -> bool:
+        """Take away a source's series, those that were told if only those; whether any is left."""
         left = False
         for way in self._plan(source.cell.metric):
             if way.drops or way.merges or way not in source.keys:
@@ -336,7 +346,10 @@ class Fold:
                 # Another watch with the same attributes may have written to it since.
                 if stream is None or getattr(stream, _OWNER, None) is not self:
                     continue
-                if getattr(stream, "_value", None) is None and getattr(stream, "_value_positive", None) is None:
+                waits = (
+                    getattr(stream, "_value", None) is not None or getattr(stream, "_value_positive", None) is not None
+                )
+                if not (told and waits):
                     del streams[key]
                 else:
                     left = True

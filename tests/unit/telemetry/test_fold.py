@@ -3,6 +3,7 @@
 Stands on nothing but the SDK, so that it runs in environments with other versions of it.
 """
 
+import os
 import random
 import threading
 from decimal import Decimal
@@ -455,6 +456,25 @@ def test_series_that_another_watch_writes_to_stay(providers):
     first.fold.close()
     points(reader)
     assert {p.count for p in points(reader)} >= {2}
+
+
+def test_a_forked_child_tells_nothing_of_its_parents_series():
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    folded = Folded(provider, {})
+    calls = Calls(2, folded.cells)
+    for _ in range(30):
+        folded.make(calls.next())
+    assert points(reader)
+    folded.make(calls.next())
+    with folded.fold._lock:  # as it may be at a fork
+        child = os.fork()
+        if not child:
+            folded.fold.fork()
+            os._exit(len(points(reader)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert points(reader)
+    provider.shutdown()
 
 
 def test_a_stream_that_a_view_merges_stays_when_one_of_its_watches_goes(providers):
