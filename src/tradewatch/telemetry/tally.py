@@ -25,6 +25,7 @@ class Tally:
         # By what they are told apart by; a call has one or more of them each time.
         self._attempts: dict[tuple[str, str, str, int | None, str | None], Cell] = {}
         self._throttles: dict[tuple[str, str], Cell] = {}
+        self._orders: dict[tuple[str, str, str, str, str], Cell] = {}
 
     def book(self, call: Call) -> None:
         """Count the orders of a call, its error, and its durations (its own was counted where it ended)."""
@@ -94,15 +95,19 @@ class Tally:
         """Side, type and symbol are the bot's own where it gave them: some venues answer with an id alone."""
         request, outcome = call.requests[i], outcome_of(call, i)
         symbol = request.key.symbol or (outcome.key.symbol if outcome else "")
-        found = {
-            a.EXCHANGE.name: request.key.venue,
-            a.ORDER_SIDE.name: request.side or (outcome.side if outcome else None) or "",
-            a.ORDER_STATUS.name: outcome.status if outcome else "pending",
-            a.ORDER_TYPE.name: request.type or (outcome.type if outcome else None) or "",
-            a.SYMBOL.name: scrubber.value(symbol),
-        }
-        admit = self._cells.cardinality.admit
-        return self._cells.other(m.ORDER_DURATION, tuple((k, admit(k, v)) for k, v in found.items() if v))
+        side = request.side or (outcome.side if outcome else None) or ""
+        kind = request.type or (outcome.type if outcome else None) or ""
+        key = (request.key.venue, side, outcome.status if outcome else "pending", kind, symbol)
+        cell = self._orders.get(key)
+        if cell is None:
+            admit = self._cells.cardinality.admit
+            names = (a.EXCHANGE.name, a.ORDER_SIDE.name, a.ORDER_STATUS.name, a.ORDER_TYPE.name, a.SYMBOL.name)
+            found = tuple((k, v) for k, v in zip(names, (*key[:4], scrubber.value(symbol)), strict=True) if v)
+            shown = tuple((k, admit(k, v)) for k, v in found)
+            cell = self._cells.other(m.ORDER_DURATION, shown)
+            if shown == found:
+                self._orders[key] = cell
+        return cell
 
 
 def outcome_of(call: Call, i: int) -> OrderReport | None:
