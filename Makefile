@@ -31,6 +31,7 @@ format: $(VENV)/.ready  ## put the code in style
 bench: $(VENV)/.ready  ## the cost of a call beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: under a minute)
 	@$(BIN)/python benchmarks/call.py $(if $(QUICK),--quick)
 	@$(BIN)/python benchmarks/export.py $(if $(QUICK),--quick)
+	@$(BIN)/python benchmarks/metrics.py $(if $(QUICK),--quick)
 	@$(BIN)/python benchmarks/halt.py $(if $(QUICK),--rounds 5)
 
 docs: $(VENV)/.ready  ## write the generated pages of docs/

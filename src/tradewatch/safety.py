@@ -32,6 +32,7 @@ class Safety:
     Args:
         journal: what the bot's threads wrote down.
         cells: what they counted.
+        tally: what is counted here.
         breaker: what a firing rule with `action: halt` trips.
         portfolio: the books.
         memory: what of them must survive.
@@ -48,6 +49,7 @@ class Safety:
         *,
         journal: Journal,
         cells: Cells,
+        tally: Tally,
         breaker: Breaker,
         portfolio: Portfolio,
         memory: Memory,
@@ -58,7 +60,8 @@ class Safety:
         hand_on: Callable[[Call], None],
         others: Callable[[], Iterator[Reading]],
     ) -> None:
-        self.tally = Tally()
+        self.tally = tally
+        self._cardinality = cells.cardinality
         self._journal = journal
         self._breaker = breaker
         self._portfolio = portfolio
@@ -150,8 +153,9 @@ class Safety:
         self.snapshot = snapshot
         self._memory.watermarks(self._portfolio, snapshot)
         self.published = (
-            *portfolio_metrics.readings(snapshot),
             *self.tally.readings(),
+            *self._cardinality.bounded(portfolio_metrics.readings(snapshot)),
+            *self._cardinality.readings(),
             *breaker_metrics.readings(self._breaker.status()),
             *rules_metrics.readings(self.engine.status(), self._limits),
             *self._others(),

@@ -35,13 +35,16 @@ from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
+from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
+from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.logs import Logs
 from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import Providers, connect
+from tradewatch.telemetry.tally import Tally
 
 _SCOPE = "tradewatch"
 _STOP_S = 2.0
@@ -78,7 +81,7 @@ class Watch:
 
     Attributes:
         name: the bot's.
-        search: what was looked at to find its clients.
+        search: how much was looked at to find its clients; those that were found are in `status().clients`.
         forked: this process is a child of the one that watches; here nothing is booked, written or sent.
     """
 
@@ -146,11 +149,14 @@ class Watch:
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
         tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
-        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra, providers.crowded)
+        tally = Tally(self._cells)
+        self._fold = Fold(meters.get_meter(_SCOPE), self._cells, tally.timed, extra, disagreement())
+        self._emitter = Emitter(tracer, self._fold.saw, extra, providers.crowded)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
             cells=self._cells,
+            tally=tally,
             breaker=self._breaker,
             portfolio=Portfolio(self._clock, currency),
             memory=self._memory,
@@ -165,18 +171,21 @@ class Watch:
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        self._gauges.add(meters, _SCOPE, self._published, extra)
+        self._gauges.add(meters, _SCOPE, self._published, extra, self._fold.collecting)
         if providers.logger_provider is not None:
             sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
             self._logs.add(providers.logger_provider, sends)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
-        self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
+        jobs = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        self._service = Service(jobs, self._close_outputs)
 
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
         for found in self.search.found:
             with failures.kept("instrumentation"):
                 self.adopt(found.client, found.path, found=True)
+        # A client that the bot lets go of must be able to go.
+        self.search = msgspec.structs.replace(self.search, found=())
         self._safety_thread.start()
         self._service.start()
 
@@ -231,7 +240,7 @@ class Watch:
                 orders_dropped=dropped["orders"],
                 records_dropped=self._emitter.dropped,
                 dropped=tuple(providers.dropped()),
-                notes=providers.notes,
+                notes=providers.notes + self._fold.notes,
             ),
             failures=dict(failures.counts),
             safety_alive=self._safety_thread.alive,
@@ -279,6 +288,7 @@ class Watch:
     def fork(self) -> None:
         """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
         self.forked = True
+        self._fold.fork()
         # A thread that is not there any more may have held its lock.
         self._journal.wake = threading.Event()
 
@@ -300,6 +310,8 @@ class Watch:
         if len(there) != len(self._clients):
             # What a client that is gone took is kept in the sum.
             gone = [entry for entry in self._clients if entry[0]() is None]
+            for exchange in {client.exchange for _, client, _ in gone} - {client.exchange for _, client, _ in there}:
+                self._fold.retire(exchange)
             self._overhead_gone_ns += sum(binding.probe.overhead_ns for _, _, binding in gone)
             self._clients = there
         return [(client, binding) for _, client, binding in there if self._gate in binding.gates]
@@ -308,6 +320,8 @@ class Watch:
         return self._safety.published
 
     def _close_outputs(self, within_s: float) -> None:
+        with failures.kept("metrics"):
+            self._fold.close()
         if self._providers.logger_provider is not None:
             self._logs.remove(self._providers.logger_provider)
         self._providers.shutdown(within_s)
@@ -368,6 +382,7 @@ class Watch:
             yield Reading(m.OVERHEAD_CPU, self._overhead)
         for ring, n in self._journal.dropped.items():
             yield Reading(m.JOURNAL_DROPPED, n, ((a.RING.name, ring),))
+        yield Reading(m.JOURNAL_DROPPED, self._cells.unkept, ((a.RING.name, "durations"),))
         yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
         for lost in self._providers.dropped():
             yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))

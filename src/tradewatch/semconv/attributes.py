@@ -1,4 +1,8 @@
-"""Attributes of spans and metrics. `trading.*` is vendor-neutral; `tradewatch.*` concerns tradewatch itself."""
+"""Attributes of spans and metrics. `trading.*` is vendor-neutral; `tradewatch.*` concerns tradewatch itself.
+
+Those whose values come from the bot or the venue have a bound: further values are shown in metrics as `_OTHER`, the
+value that OpenTelemetry has for what is not listed.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,29 @@ from typing import Literal
 
 import msgspec
 
+from tradewatch.semconv.prometheus import label_name
+
 Where = Literal["metric and span", "span", "metric", "resource"]
+OTHER = "_OTHER"
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """A name, where it is used, an example and what it means."""
+    """A name, where it is used, an example, what it means, and how many values of it metrics show (None: any)."""
 
     name: str
     where: Where
     example: str
     meaning: str
+    most: int | None = None
 
     @property
     def label(self) -> str:
         """The name as a Prometheus label."""
-        return self.name.replace(".", "_")
+        return label_name(self.name)
 
 
-def _a(name: str, where: Where, example: str, meaning: str) -> Attribute:
-    attribute = Attribute(name, where, example, meaning)
+def _a(name: str, where: Where, example: str, meaning: str, most: int | None = None) -> Attribute:
+    attribute = Attribute(name, where, example, meaning, most)
     ATTRIBUTES.append(attribute)
     return attribute
 
@@ -37,10 +45,11 @@ OPERATION = _a(
     "metric and span",
     "create_order",
     "The call as the client library names it in snake case; for a call below its unified methods, the endpoint.",
+    most=200,
 )
-SYMBOL = _a("trading.symbol", "metric and span", "BTC/USDT", "The market in unified spelling.")
-ORDER_SIDE = _a("trading.order.side", "metric and span", "buy", "buy or sell.")
-ORDER_TYPE = _a("trading.order.type", "metric and span", "limit", "The type as the bot gave it.")
+SYMBOL = _a("trading.symbol", "metric and span", "BTC/USDT", "The market in unified spelling.", most=200)
+ORDER_SIDE = _a("trading.order.side", "metric and span", "buy", "buy or sell.", most=10)
+ORDER_TYPE = _a("trading.order.type", "metric and span", "limit", "The type as the bot gave it.", most=30)
 ORDER_STATUS = _a(
     "trading.order.status",
     "metric and span",
@@ -73,8 +82,11 @@ ERROR_TYPE = _a(
     "metric and span",
     "timeout",
     "rate_limited, nonce, insufficient_funds, rejected, refused, timeout, unavailable, auth, or the exception's class.",
+    most=50,
 )
-HTTP_METHOD = _a("http.request.method", "metric and span", "POST", "OpenTelemetry's name: the attempt's method.")
+HTTP_METHOD = _a(
+    "http.request.method", "metric and span", "POST", "OpenTelemetry's name: the attempt's method.", most=20
+)
 HTTP_STATUS = _a(
     "http.response.status_code", "metric and span", "429", "OpenTelemetry's name: absent where no answer came."
 )
@@ -93,7 +105,13 @@ STATE = _a("state", "metric", "HALTED", "A state by name; 1 on the current one, 
 ALERT = _a("alertname", "metric", "DailyLoss", "The rule, as Prometheus labels its alerts.")
 RULE_STATE = _a("alertstate", "metric", "firing", "inactive, pending, firing, warming, no_data or failed.")
 PLACE = _a("place", "metric", "portfolio", "The part of tradewatch concerned.")
-RING = _a("ring", "metric", "reads", "Which ring of the journal: reads or orders.")
+RING = _a(
+    "ring",
+    "metric",
+    "reads",
+    "Which ring of the journal: reads or orders; durations were counted, but not seen for the smallest and largest.",
+)
+ATTRIBUTE = _a("attribute", "metric", "trading.symbol", "The attribute concerned.")
 SIGNAL = _a("signal", "metric", "spans", "What was lost: calls (before they became spans), spans or logs.")
 DROPPED_KIND = _a("kind", "metric", "order or error", "What was lost, where it is known: order or error, or other.")
 REASON = _a(

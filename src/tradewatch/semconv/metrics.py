@@ -8,10 +8,9 @@ import msgspec
 
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv.attributes import Attribute
+from tradewatch.semconv.prometheus import family_name
 
 Instrument = Literal["counter", "histogram", "gauge"]
-# Prometheus spells these units out and appends them; an annotation in braces adds nothing.
-_UNIT_SUFFIX = {"s": "_seconds", "By": "_bytes", "%": "_percent"}
 
 # Seconds. From a co-located venue to a hung one; 0.25, 2.5 and other fractions spell alike on every way to Prometheus.
 DURATION_BOUNDS_S = (
@@ -52,7 +51,8 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 def _m(name: str, instrument: Instrument, unit: str, meaning: str, *attributes: Attribute) -> Metric:
-    prometheus = name.replace(".", "_") + _UNIT_SUFFIX.get(unit, "") + ("_total" if instrument == "counter" else "")
+    counter = instrument == "counter"
+    prometheus = family_name(name, unit, counter=counter) + ("_total" if counter else "")
     metric = Metric(name, instrument, unit, meaning, attributes, prometheus)
     METRICS.append(metric)
     return metric
@@ -176,3 +176,10 @@ EXPORT_DROPPED = _m(
     a.REASON,
 )
 FAILURES = _m("tradewatch.job.failures", "counter", "{failure}", "Failures of tradewatch's own, by place.", a.PLACE)
+OVERFLOW = _m(
+    "tradewatch.attribute.overflow",
+    "counter",
+    "{value}",
+    "Distinct values of an attribute that metrics had no room for and show as `_OTHER`; counted up to 10,000.",
+    a.ATTRIBUTE,
+)

@@ -1,4 +1,4 @@
-"""From call records to spans and histograms of the OpenTelemetry SDK, on the service thread."""
+"""From call records to spans of the OpenTelemetry SDK, on the service thread."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from opentelemetry import trace
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
-from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.model import Attempt, Call
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.runtime.service import pause
 from tradewatch.semconv import attributes as a
-from tradewatch.semconv import metrics as m
-from tradewatch.semconv.metrics import DURATION_BOUNDS_S, Metric
+from tradewatch.telemetry.tally import outcome_of
 
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
@@ -31,22 +30,23 @@ class Emitter:
 
     Args:
         tracer: None where nobody wants spans.
-        meter: of the histograms.
-        extra: attributes for every measurement.
+        saw: given each call once its span is made, with a context that holds the span.
+        extra: attributes for every span.
         crowded: whether spans come faster than they are sent.
     """
 
     def __init__(
-        self, tracer: Tracer | None, meter: Meter, extra: Mapping[str, str], crowded: Callable[[], bool]
+        self,
+        tracer: Tracer | None,
+        saw: Callable[[Call, Context], None],
+        extra: Mapping[str, str],
+        crowded: Callable[[], bool],
     ) -> None:
         self._tracer = tracer
+        self._saw = saw
         self._extra = dict(extra)
         self._crowded = crowded
         self._waiting: deque[Call] = deque()
-        self._call = _histogram(meter, m.CALL_DURATION)
-        self._request = _histogram(meter, m.REQUEST_DURATION)
-        self._throttle = _histogram(meter, m.THROTTLE_DURATION)
-        self._order = _histogram(meter, m.ORDER_DURATION)
         self.dropped = 0
 
     def take(self, call: Call) -> None:
@@ -70,30 +70,15 @@ class Emitter:
         while self._waiting:
             call = self._waiting.popleft()
             with failures.kept("telemetry"):
-                self._measure(call)
+                context = call.parent
                 if self._tracer is not None:
-                    self._trace(self._tracer, call, offset_ns)
+                    context = self._trace(self._tracer, call, offset_ns)
+                self._saw(call, context)
             if time.monotonic() >= pause_at:
                 await asyncio.sleep(_CROWDED_S if self._crowded() else 0)
                 pause_at = time.monotonic() + _STRETCH_S
 
-    def _measure(self, call: Call) -> None:
-        cell = call.cell
-        common = {**self._extra, a.EXCHANGE.name: cell.exchange, a.OPERATION.name: cell.operation}
-        took_s = (call.end_mono_ns - call.start_mono_ns) / 1e9
-        self._call.record(took_s, _with(common, a.ERROR_TYPE.name, call.error), call.parent)
-        if call.throttle_ns:
-            self._throttle.record(call.throttle_ns / 1e9, common, call.parent)
-        for attempt in call.attempts:
-            found = _with(common, a.HTTP_METHOD.name, attempt.method)
-            found = _with(found, a.HTTP_STATUS.name, attempt.status)
-            seconds = (attempt.end_mono_ns - attempt.start_mono_ns) / 1e9
-            self._request.record(seconds, _with(found, a.ERROR_TYPE.name, attempt.error), call.parent)
-        for key in order_keys(call):
-            attributes = {**self._extra, **{name: value for name, value in key if value}}
-            self._order.record(took_s, attributes, call.parent)
-
-    def _trace(self, tracer: Tracer, call: Call, offset_ns: int) -> None:
+    def _trace(self, tracer: Tracer, call: Call, offset_ns: int) -> Context:
         cell = call.cell
         span = tracer.start_span(
             f"{cell.operation} {cell.exchange}",
@@ -102,6 +87,7 @@ class Emitter:
             {**self._extra, **_call_attributes(call)},
             start_time=call.start_mono_ns + offset_ns,
         )
+        inside: Context = call.parent
         if span.is_recording():
             inside = trace.set_span_in_context(span, call.parent)
             before: Counter[tuple[str, str]] = Counter()
@@ -121,40 +107,7 @@ class Emitter:
             if call.error is not None:
                 span.set_status(Status(StatusCode.ERROR, call.message))
         span.end(call.end_mono_ns + offset_ns)
-
-
-def order_keys(call: Call) -> list[tuple[tuple[str, str], ...]]:
-    """The attributes under which each order of a call is counted: venue, symbol, side, type and status.
-
-    Side, type and symbol are the bot's own: some venues answer with an id alone.
-    """
-    keys: list[tuple[tuple[str, str], ...]] = []
-    for i, request in enumerate(call.requests):
-        outcome = _outcome(call, i)
-        keys.append(
-            (
-                (a.ORDER_SIDE.name, request.side or (outcome.side if outcome else None) or ""),
-                (a.ORDER_STATUS.name, outcome.status if outcome else "pending"),
-                (a.ORDER_TYPE.name, request.type or (outcome.type if outcome else None) or ""),
-                (a.SYMBOL.name, scrubber.value(request.key.symbol or (outcome.key.symbol if outcome else ""))),
-                (a.EXCHANGE.name, request.key.venue),
-            )
-        )
-    return keys
-
-
-def _outcome(call: Call, i: int) -> OrderReport | None:
-    return call.outcomes[i] if i < len(call.outcomes) else None
-
-
-def _with(common: dict[str, str | int], name: str, value: str | int | None) -> dict[str, str | int]:
-    return common if value is None else {**common, name: value}
-
-
-def _histogram(meter: Meter, metric: Metric) -> Histogram:
-    return meter.create_histogram(
-        metric.name, metric.unit, metric.meaning, explicit_bucket_boundaries_advisory=list(DURATION_BOUNDS_S)
-    )
+        return inside
 
 
 def _call_attributes(call: Call) -> dict[str, str | int | float | bool]:
@@ -169,7 +122,7 @@ def _call_attributes(call: Call) -> dict[str, str | int | float | bool]:
         a.CANCELLED.name: True if call.cancelled else None,
     }
     if len(call.requests) == 1:
-        request, outcome = call.requests[0], _outcome(call, 0)
+        request, outcome = call.requests[0], outcome_of(call, 0)
         found |= {
             a.SYMBOL.name: request.key.symbol or call.symbol,
             a.ORDER_SIDE.name: request.side,

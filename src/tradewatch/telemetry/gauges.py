@@ -1,7 +1,8 @@
 """The metrics that are not histograms, as observable instruments that read what the safety threads last published.
 
 A meter provider gets one set of instruments, whoever shares it: the SDK refuses a second one of the same name. Each
-watch adds its readings and takes them away when it stops. A callback runs under the SDK's lock: it only reads.
+watch adds its readings and takes them away when it stops. A callback runs under the SDK's lock: it only reads. That of
+the first instrument also tells those who must do something before each collection.
 """
 
 from __future__ import annotations
@@ -12,51 +13,72 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from tradewatch.runtime.failures import failures
 from tradewatch.semconv import METRICS, Metric, Reading
 
 Published = Callable[[], Sequence[Reading]]
+# Called before each collection, until it returns False.
+Before = Callable[[], bool]
+
+
+class _Outlet:
+    """What one provider's callbacks read."""
+
+    def __init__(self) -> None:
+        self.sources: dict[Published, Mapping[str, str]] = {}
+        self.before: list[Before] = []
+
+    def collecting(self, options: CallbackOptions) -> Iterable[Observation]:
+        for each in list(self.before):
+            with failures.kept("metrics"):
+                if not each():
+                    self.before.remove(each)
+        return ()
+
+    def observe(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def callback(options: CallbackOptions) -> Iterable[Observation]:
+            return [
+                Observation(reading.value, {**extra, **dict(reading.attributes)})
+                for published, extra in list(self.sources.items())
+                for reading in published()
+                if reading.metric is metric
+            ]
+
+        return callback
 
 
 class Gauges:
     """The observable instruments of a process, by meter provider."""
 
     def __init__(self) -> None:
-        self._sources: weakref.WeakKeyDictionary[MeterProvider, dict[Published, Mapping[str, str]]]
-        self._sources = weakref.WeakKeyDictionary()
+        self._outlets: weakref.WeakKeyDictionary[MeterProvider, _Outlet] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def add(self, provider: MeterProvider, scope: str, published: Published, extra: Mapping[str, str]) -> None:
-        """Report these readings through `provider`, each with the attributes `extra`."""
+    def add(
+        self, provider: MeterProvider, scope: str, published: Published, extra: Mapping[str, str], before: Before
+    ) -> None:
+        """Report these readings through `provider`, each with the attributes `extra`; see `Before`."""
         with self._lock:
-            sources = self._sources.get(provider)
-            if sources is None:
-                sources = self._sources[provider] = {}
-                _instruments(provider, scope, sources)
-            sources[published] = dict(extra)
+            outlet = self._outlets.get(provider)
+            if outlet is None:
+                outlet = self._outlets[provider] = _Outlet()
+                _instruments(provider, scope, outlet)
+            outlet.sources[published] = dict(extra)
+            outlet.before.append(before)
 
     def remove(self, provider: MeterProvider, published: Published) -> None:
         """Report them no more."""
         with self._lock:
-            self._sources.get(provider, {}).pop(published, None)
+            outlet = self._outlets.get(provider)
+            if outlet is not None:
+                outlet.sources.pop(published, None)
 
 
-def _instruments(provider: MeterProvider, scope: str, sources: Mapping[Published, Mapping[str, str]]) -> None:
+def _instruments(provider: MeterProvider, scope: str, outlet: _Outlet) -> None:
     meter = provider.get_meter(scope)
+    first = [outlet.collecting]
     for metric in METRICS:
         if metric.instrument != "histogram":
             make = meter.create_observable_counter if metric.instrument == "counter" else meter.create_observable_gauge
-            make(metric.name, [_observe(metric, sources)], metric.unit, metric.meaning)
-
-
-def _observe(
-    metric: Metric, sources: Mapping[Published, Mapping[str, str]]
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def callback(options: CallbackOptions) -> Iterable[Observation]:
-        return [
-            Observation(reading.value, {**extra, **dict(reading.attributes)})
-            for published, extra in list(sources.items())
-            for reading in published()
-            if reading.metric is metric
-        ]
-
-    return callback
+            make(metric.name, [*first, outlet.observe(metric)], metric.unit, metric.meaning)
+            first = []

@@ -78,7 +78,9 @@ class Probe:
         began_ns = 0 if self._calls % _SAMPLE else thread_time_ns()
         cell = self._ok.get(operation)
         if cell is None:
-            cell = self._ok[operation] = self._cells.cell(self.venue, operation, None)
+            cell = self._cells.cell(self.venue, operation, None)
+            if cell.operation == operation:  # what there was no room for is not remembered
+                self._ok[operation] = cell
         live = LiveCall(self, cell, symbol)
         if began_ns:
             live.cpu_ns = thread_time_ns() - began_ns

@@ -217,25 +217,24 @@ def _sized(size: Size, prefix: str, notes: list[str]) -> Size:
 
 
 def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[MeterProvider, str | None, Any]:
-    from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-    from prometheus_client import CollectorRegistry, start_http_server
 
-    # A registry of its own: the bot's own prometheus_client metrics are the bot's to serve.
-    registry = CollectorRegistry()
+    from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
+
+    scraped = ScrapeReader()
     readers: list[MetricReader] = []
     endpoint = server = None
     try:
-        server, _ = start_http_server(port, addr=HOST, registry=registry)
+        server = ScrapeServer(port, scraped)
     except OSError as error:
         why = error.strerror or "refused"
         note = f"no scrape endpoint: {HOST}:{port} cannot be used ({why}); set port= to another, or 0 for any"
         notes.append(note)
         failures.warn("scrape endpoint", note)
     else:
-        readers.append(PrometheusMetricReader(scope_info_enabled=False, registry=registry))
-        endpoint = f"http://{HOST}:{server.server_port}/metrics"
+        readers.append(scraped)
+        endpoint = server.url
     if _wants_otlp("METRICS", notes):
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from tradewatch.model import Sample
-from tradewatch.semconv import Reading
-from tradewatch.semconv import attributes as a
-from tradewatch.semconv import metrics as m
+from tradewatch.semconv import METRICS, Metric, Reading
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
+from tradewatch.semconv.prometheus import label_name
 from tradewatch.telemetry.cell import Cell, Cells
 
 Labels = tuple[tuple[str, str], ...]
-_CALL = m.CALL_DURATION.prometheus
-_HISTOGRAM = (f"{_CALL}_bucket", f"{_CALL}_sum", f"{_CALL}_count")
+_HISTOGRAMS = tuple(
+    (metric, f"{metric.prometheus}_bucket", f"{metric.prometheus}_sum", f"{metric.prometheus}_count")
+    for metric in METRICS
+    if metric.instrument == "histogram"
+)
 _LE = (*(repr(b) for b in DURATION_BOUNDS_S), "+Inf")
 
 
@@ -23,7 +25,7 @@ class Samples:
 
     Args:
         published: the current readings.
-        cells: where calls are counted.
+        cells: where durations are counted.
     """
 
     def __init__(self, published: Callable[[], Sequence[Reading]], cells: Cells) -> None:
@@ -42,29 +44,30 @@ class Samples:
                 if labels is None:
                     labels = self._of_reading[key] = self._labels(name, reading.attributes)
                 yield labels, float(reading.value)
-        if not names.isdisjoint(_HISTOGRAM):
-            for cell in self._cells:
-                yield from self._histogram(cell, names)
+        for metric, *series in _HISTOGRAMS:
+            if not names.isdisjoint(series):
+                for cell in self._cells.of(metric):
+                    yield from self._histogram(cell, metric, names)
 
-    def _histogram(self, cell: Cell, names: frozenset[str]) -> Iterator[Sample]:
+    def _histogram(self, cell: Cell, metric: Metric, names: frozenset[str]) -> Iterator[Sample]:
+        bucket, total, count = (f"{metric.prometheus}{suffix}" for suffix in ("_bucket", "_sum", "_count"))
         labels = self._of_cell.get(cell)
         if labels is None:
-            given = [(a.EXCHANGE.name, cell.exchange), (a.OPERATION.name, cell.operation)]
-            given += [(a.ERROR_TYPE.name, cell.error)] if cell.error else []
+            given = [(name, str(value)) for name, value in cell.attributes]
             labels = self._of_cell[cell] = (
-                tuple(self._labels(_HISTOGRAM[0], (*given, ("le", le))) for le in _LE),
-                self._labels(_HISTOGRAM[1], given),
-                self._labels(_HISTOGRAM[2], given),
+                tuple(self._labels(bucket, (*given, ("le", le))) for le in _LE),
+                self._labels(total, given),
+                self._labels(count, given),
             )
         counts = tuple(cell.counts)
-        if _HISTOGRAM[0] in names:
+        if bucket in names:
             yield from zip(labels[0], map(float, accumulate(counts)), strict=True)
-        if _HISTOGRAM[1] in names:
+        if total in names:
             yield labels[1], cell.sum_ns[0] / 1e9
-        if _HISTOGRAM[2] in names:
+        if count in names:
             yield labels[2], float(sum(counts))
 
     @staticmethod
     def _labels(name: str, attributes: Iterable[tuple[str, str]]) -> Labels:
-        pairs = [(k.replace(".", "_"), v) for k, v in attributes if v]
+        pairs = [(label_name(k), v) for k, v in attributes if v]
         return tuple(sorted([("__name__", name), *pairs]))

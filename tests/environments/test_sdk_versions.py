@@ -1,0 +1,42 @@
+"""Folding agrees with `record()` on every version of the SDK that tradewatch accepts."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRIED = """
+from tradewatch.telemetry.agreement import disagreement
+print(disagreement())
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("version", ["1.43.0", "1.44.0", "1.45.1", "1.45.2"])
+def test_folded_metrics_equal_recorded_ones_on_every_sdk(environment, version):
+    names = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+    others = ("click", "msgspec", "PyYAML", "pytest==9.2.0", "rich", "wrapt")
+    python = environment(*(f"{name}=={version}" for name in names), *others)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    tried = subprocess.run([python, "-c", TRIED], env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (tried.stdout, tried.stderr) == ("None\n", "")
+    tests = ROOT / "tests" / "unit" / "telemetry" / "test_fold.py"
+    pytest_there = [
+        python,
+        "-m",
+        "pytest",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        ROOT,
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+    ]
+    there = subprocess.run(
+        [*pytest_there, "-q", tests], env=env, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert there.returncode == 0, there.stdout[-3000:] + there.stderr
+    assert " passed" in there.stdout
