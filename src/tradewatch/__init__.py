@@ -11,13 +11,30 @@ from typing import Any
 
 from tradewatch.breaker import ResumeRefused
 from tradewatch.instrumentation.ccxt import refused_class
+from tradewatch.manual import counter, decision, gauge, histogram, span
+from tradewatch.mixin import Watched
 from tradewatch.registry import instrument, shutdown, uninstrument
 from tradewatch.rules import RuleFileError
 from tradewatch.status import Status
 from tradewatch.store import StoreInUse
 from tradewatch.watch import Watch
 
-__all__ = ["ResumeRefused", "RuleFileError", "Status", "StoreInUse", "Watch", "instrument", "shutdown", "uninstrument"]
+__all__ = [
+    "ResumeRefused",
+    "RuleFileError",
+    "Status",
+    "StoreInUse",
+    "Watch",
+    "Watched",
+    "counter",
+    "decision",
+    "gauge",
+    "histogram",
+    "instrument",
+    "shutdown",
+    "span",
+    "uninstrument",
+]
 
 
 def __getattr__(name: str) -> Any:
