@@ -6,7 +6,7 @@ SECONDS ?=
 PYTEST_ARGS ?=
 QUICK ?=
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test lint format bench soak docs clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -31,6 +31,9 @@ format: $(VENV)/.ready  ## put the code in style
 bench: $(VENV)/.ready  ## the cost of a call beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: under a minute)
 	@$(BIN)/python benchmarks/call.py $(if $(QUICK),--quick)
 	@$(BIN)/python benchmarks/halt.py $(if $(QUICK),--rounds 5)
+
+soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)
+	@$(BIN)/python benchmarks/soak.py $(if $(SECONDS),--seconds $(SECONDS))
 
 docs: $(VENV)/.ready  ## write the generated pages of docs/
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md
