@@ -35,8 +35,9 @@ def watched(bot):
 """
 IMPORT = """
 began = time.perf_counter()
+import tradewatch
 if WITH:
-    import tradewatch
+    tradewatch.instrument
 print(json.dumps(1e3 * (time.perf_counter() - began)))
 """
 MEMORY = """
@@ -133,7 +134,7 @@ def pairs(body: str, rounds: int, seconds: float = 0.0) -> tuple[list[Any], list
 
 
 def shutdown_s() -> dict[str, float]:
-    """Seconds of `shutdown` and of the process's end after it, with a collector that refuses and one that says nothing."""
+    """Seconds of `shutdown` and of the process's end after it: a collector that refuses, one that says nothing."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
@@ -153,8 +154,9 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         if sys.stderr.isatty():
             print(f"  {what}: {value:.3g} {unit}", file=sys.stderr, flush=True)
 
-    _, imported = pairs(IMPORT, rounds)
+    imported, used = pairs(IMPORT, rounds)
     row("import, ccxt loaded", statistics.median(imported), "ms", 60)
+    row("import and the first name used", statistics.median(used), "ms", 60)
     bare, loaded = pairs(MEMORY, 3)
     row(
         "memory added to a ccxt bot",
