@@ -6,7 +6,7 @@ SECONDS ?=
 PYTEST_ARGS ?=
 QUICK ?=
 
-.PHONY: help demo test lint format bench docs clean
+.PHONY: help demo test lint format bench soak docs clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -33,6 +33,9 @@ bench: $(VENV)/.ready  ## the cost of a call beside naive OpenTelemetry, prometh
 	@$(BIN)/python benchmarks/export.py $(if $(QUICK),--quick)
 	@$(BIN)/python benchmarks/metrics.py $(if $(QUICK),--quick)
 	@$(BIN)/python benchmarks/halt.py $(if $(QUICK),--rounds 5)
+
+soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)
+	@$(BIN)/python benchmarks/soak.py $(if $(SECONDS),--seconds $(SECONDS))
 
 docs: $(VENV)/.ready  ## write the generated pages of docs/
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md

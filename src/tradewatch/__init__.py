@@ -7,22 +7,64 @@ watch.status()                       # what it does, earns and risks
 watch.halt("news")                   # the next order is refused
 """
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from tradewatch.breaker import ResumeRefused
-from tradewatch.instrumentation.ccxt import refused_class
-from tradewatch.registry import instrument, shutdown, uninstrument
-from tradewatch.rules import RuleFileError
-from tradewatch.status import Status
-from tradewatch.store import StoreInUse
-from tradewatch.watch import Watch
+if TYPE_CHECKING:
+    from tradewatch.breaker import ResumeRefused
+    from tradewatch.manual import counter, decision, gauge, histogram, span
+    from tradewatch.mixin import Watched
+    from tradewatch.registry import instrument, shutdown, uninstrument
+    from tradewatch.rules import RuleFileError
+    from tradewatch.status import Status
+    from tradewatch.store import StoreInUse
+    from tradewatch.watch import Watch
 
-__all__ = ["ResumeRefused", "RuleFileError", "Status", "StoreInUse", "Watch", "instrument", "shutdown", "uninstrument"]
+__all__ = [
+    "ResumeRefused",
+    "RuleFileError",
+    "Status",
+    "StoreInUse",
+    "Watch",
+    "Watched",
+    "counter",
+    "decision",
+    "gauge",
+    "histogram",
+    "instrument",
+    "shutdown",
+    "span",
+    "uninstrument",
+]
+_ROOMS = {
+    "ResumeRefused": "breaker",
+    "RuleFileError": "rules",
+    "Status": "status",
+    "StoreInUse": "store",
+    "Watch": "watch",
+    "Watched": "mixin",
+    "counter": "manual",
+    "decision": "manual",
+    "gauge": "manual",
+    "histogram": "manual",
+    "instrument": "registry",
+    "shutdown": "registry",
+    "span": "manual",
+    "uninstrument": "registry",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`tradewatch.OrderRefused` is made when ccxt is there: it is a subclass of ccxt's own `InvalidOrder`."""
+    """The public names, loaded with the first one that is used: a program that only imports us pays nothing.
+
+    `OrderRefused` is made when ccxt is there: it is a subclass of ccxt's own `InvalidOrder`.
+    """
+    if name in _ROOMS:
+        found = globals()[name] = getattr(importlib.import_module(f"tradewatch.{_ROOMS[name]}"), name)
+        return found
     if name == "OrderRefused":
+        from tradewatch.instrumentation.ccxt import refused_class
+
         try:
             return refused_class()
         except KeyError:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -53,6 +54,7 @@ def instrument(
     port: int = _PORT,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    executors: Sequence[Any] = (),
     clock: Clock | None = None,
 ) -> Watch:
     """Watch a bot: find its exchange clients, see every call of them, and arm the gate that a halt closes.
@@ -70,14 +72,16 @@ def instrument(
         port: of the scrape endpoint on 127.0.0.1; 0 takes a free one.
         tracer_provider: the application's, where it is not the global one. It is never shut down.
         meter_provider: likewise.
+        executors: what sends the bot's orders, as objects or bound methods: their calls are spans with the client's
+            calls under them. Found by themselves on attributes named executor, trader, broker or order_manager.
         clock: simulated time, for rehearsals.
 
     Returns:
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of, or an impossible value, name or port; or a bot that is watched
-            already, with other settings.
+        ValueError: a limit that there is none of, or an impossible value, name, port or executor; or a bot that is
+            watched already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
     """
@@ -91,6 +95,7 @@ def instrument(
         "port": None if port == _PORT else port,
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
+        "executors": tuple(executors) or None,
         "clock": clock,
     }
     with _lock:
@@ -117,6 +122,7 @@ def instrument(
             port=port,
             tracer_provider=tracer_provider,
             meter_provider=meter_provider,
+            executors=executors,
             clock=clock,
         )
         if known is not None:
@@ -127,6 +133,28 @@ def instrument(
         watch.start()
         _end_cleanly()
         return watch
+
+
+def first() -> Watch | None:
+    """The watch of the bot that has been watched longest."""
+    # Read without the lock, from wherever the bot tells something: a dict that changes meanwhile is asked again.
+    while _watches:
+        with suppress(RuntimeError, StopIteration):
+            watch = next(iter(_watches.values()))[1]
+            return None if watch.forked else watch
+    return None
+
+
+def watch_of(bot: Any) -> Watch:
+    """The watch of this bot.
+
+    Raises:
+        KeyError: it is not watched.
+    """
+    known = _watches.get(id(bot))
+    if known is None:
+        raise KeyError(f"{type(bot).__name__} is not watched")
+    return known[1]
 
 
 def uninstrument(bot: Any) -> None:

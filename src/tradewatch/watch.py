@@ -20,8 +20,10 @@ from opentelemetry.trace import TracerProvider
 
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, OrderGate, explain
+from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of, is_client
 from tradewatch.instrumentation.discovery import Search, search
+from tradewatch.instrumentation.patch import Patches
 from tradewatch.memory import Memory
 from tradewatch.model import Clock, Halt
 from tradewatch.portfolio import Portfolio
@@ -82,6 +84,8 @@ class Watch:
     Attributes:
         name: the bot's.
         search: how much was looked at to find its clients; those that were found are in `status().clients`.
+        tracer, meter, extra: of the providers in use, and the attributes that tell this bot from others on them;
+            the tracer is None where nobody wants spans.
         forked: this process is a child of the one that watches; here nothing is booked, written or sent.
     """
 
@@ -101,6 +105,7 @@ class Watch:
         port: int = 9464,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
+        executors: Sequence[Any] = (),
         clock: Clock | None = None,
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
@@ -108,8 +113,10 @@ class Watch:
         if not 0 <= port <= _LAST_PORT:
             raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}")
         groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
+        methods = executor.named(executors)
         self.name = bot_name(bot, name)
         self.search: Search = search(bot, is_client)
+        self._executors = dict.fromkeys([*methods, *executor.found_on(bot, is_client)])
         self._ccxt = ccxt
         self._gauges = gauges
         self._logs = logs
@@ -120,6 +127,7 @@ class Watch:
         self._since_ns = self._clock.now_ns()
         self._clients: list[tuple[weakref.ref[Any], said.Client, Binding]] = []
         self._shared: list[tuple[str, Binding]] = []
+        self._patches = Patches()
         self._cells = Cells()
         self._journal = Journal()
         self._overhead: float | None = None
@@ -148,10 +156,12 @@ class Watch:
         meters = self._providers.meter_provider
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
-        tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
+        self.tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
+        self.meter = meters.get_meter(_SCOPE)
+        self.extra: Mapping[str, str] = extra
         tally = Tally(self._cells)
-        self._fold = Fold(meters.get_meter(_SCOPE), self._cells, tally.timed, extra, disagreement())
-        self._emitter = Emitter(tracer, self._fold.saw, extra, providers.crowded)
+        self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
+        self._emitter = Emitter(self.tracer, self._fold.saw, extra, providers.crowded)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -186,6 +196,8 @@ class Watch:
                 self.adopt(found.client, found.path, found=True)
         # A client that the bot lets go of must be able to go.
         self.search = msgspec.structs.replace(self.search, found=())
+        if self.tracer is not None:
+            executor.wrap(self._patches, self._executors, self.tracer, self.extra)
         self._safety_thread.start()
         self._service.start()
 
@@ -282,6 +294,7 @@ class Watch:
         if not self.forked:
             self._end()
         if not at_exit:
+            self._patches.undo()
             for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
                 binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
 

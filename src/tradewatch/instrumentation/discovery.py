@@ -11,7 +11,7 @@ import gc
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import Any
 
@@ -87,6 +87,11 @@ def search(bot: Any, is_client: Callable[[type], bool]) -> Search:
                 elif depth < DEPTH:
                     waiting.extend([(child, path + step, depth + 1) for child, step in _children(value, depth == 0)])
     return Search(tuple(found), looked_at, cut)
+
+
+def attributes_named(bot: Any, names: Container[str]) -> list[Any]:
+    """The values of the bot's attributes that have one of these names; no property is read."""
+    return [value for name, value in _attributes(bot, type(bot)) if name in names]
 
 
 def ancestry(kind: type) -> list[tuple[Any, Any]]:

@@ -40,6 +40,13 @@ def original_of(function: Any) -> Any | None:
     return getattr(function, _ORIGINAL, None)
 
 
+def standing_for(original: Any, wrapper: Any) -> Any:
+    """`wrapper` with the names of `original`, known from now on as what stands for it."""
+    functools.wraps(original)(wrapper)
+    setattr(wrapper, _ORIGINAL, original)
+    return wrapper
+
+
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
     point_begin, succeed, fail = point.begin, point.succeed, point.fail
@@ -84,9 +91,7 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
             succeed(self, state, result)
         return result
 
-    wrapper = functools.wraps(original)(call_async if inspect.iscoroutinefunction(original) else call)
-    setattr(wrapper, _ORIGINAL, original)
-    return wrapper
+    return standing_for(original, call_async if inspect.iscoroutinefunction(original) else call)
 
 
 class Patches:

@@ -66,6 +66,13 @@ BOT = _a(
     "grid-1",
     "The bot's name: on the resource, and on metrics and spans where an application's own providers are used.",
 )
+STRATEGY = _a("trading.strategy", "span", "grid-1", "The strategy that decided, as the bot names it.")
+DECISION_INPUT = _a(
+    "trading.decision.input",
+    "span",
+    "-2.4",
+    "What a decision rests on, with its name behind: trading.decision.input.z_score.",
+)
 ORDER_ID = _a("trading.order.id", "span", "28457", "The venue's id of an order.")
 CLIENT_ID = _a("trading.order.client_id", "span", "x-4f2a", "The bot's id of an order.")
 ORDER_PRICE = _a("trading.order.price", "span", "23431.9", "Limit price, quote per base.")
