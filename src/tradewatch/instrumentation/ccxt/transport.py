@@ -13,7 +13,7 @@ from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
 from tradewatch.model import Attempt
 from tradewatch.runtime.failures import failures
-from tradewatch.telemetry.probe import LiveCall
+from tradewatch.telemetry.live import LiveCall
 
 # Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
 WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
@@ -50,11 +50,11 @@ class HttpAttempt:
             return None
         method = str(argument(args, kwargs, 1, "method", "GET"))
         # What an order call only reads on its way, markets say, may be waited for by others too: it passes.
-        if live.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
+        if live.more.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
             binding = binding_of(client)
             if binding is not None and not self._edit_goes_on(live):
                 refuse_if_closed(live, binding)
-            live.sent = True
+            live.own().sent = True
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
         sent.token = _SENT.set(sent)
         return sent
@@ -64,9 +64,9 @@ class HttpAttempt:
 
         But not for ever: a halt is confirmed after 10 s at the latest, and nothing may be sent after that.
         """
-        if not live.sent or not live.requests[0].operation.startswith("edit_"):
+        if not live.more.sent or not live.more.requests[0].operation.startswith("edit_"):
             return False
-        return monotonic_ns() - live.start < live.probe.clock.real_seconds(_EDIT_S) * 1e9
+        return monotonic_ns() - live.start_ns < live.probe.clock.real_seconds(_EDIT_S) * 1e9
 
     def succeed(self, client: Any, sent: _Sent, result: Any) -> None:
         """The venue answered, and ccxt found no error in it."""
@@ -78,18 +78,21 @@ class HttpAttempt:
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
         with _KEPT:
+            end_ns, live = monotonic_ns(), sent.live
             where = urlsplit(sent.url)
-            sent.live.attempts.append(
-                Attempt(
-                    sent.start_ns,
-                    monotonic_ns(),
-                    sent.method,
-                    where.hostname or "",
-                    where.path,
-                    sent.status,
-                    None if error is None else error_type(error),
-                )
+            attempt = Attempt(
+                sent.start_ns,
+                end_ns,
+                sent.method,
+                where.hostname or "",
+                where.path,
+                sent.status,
+                None if error is None else error_type(error),
             )
+            # No call stands inside the statement, so no attempt of another thread is lost.
+            live.attempts += (attempt,)
+            if live.asked is not None and live.operation.spans is not None:
+                live.operation.spans.attempt(live, attempt)
         if sent.token is not None:
             # ValueError: closed by the garbage collector in another context, where the attempt is not current.
             with suppress(ValueError):
@@ -107,7 +110,8 @@ class Throttle:
     def succeed(self, client: Any, state: tuple[LiveCall, int], result: Any) -> None:
         """The client lets the request go."""
         live, start_ns = state
-        live.throttle_ns += monotonic_ns() - start_ns
+        waited_ns = monotonic_ns() - start_ns
+        live.throttle_ns += waited_ns
 
     def fail(self, client: Any, state: tuple[LiveCall, int], error: BaseException) -> None:
         """Given up while waiting."""
