@@ -18,7 +18,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.cell import BOUNDS_NS
 from tradewatch.telemetry.current import CallSpan
-from tradewatch.telemetry.live import NO_MORE, LiveCall
+from tradewatch.telemetry.live import NO_MORE, NOWHERE, LiveCall
 from tradewatch.telemetry.otel import SPAN_KEY, get_context, set_context
 from tradewatch.telemetry.probe import finish, get_current, put_back, set_current
 
@@ -62,13 +62,13 @@ class CallPoint(WrapPoint, Protocol):
         ...
 
     @property
-    def symbol_at(self) -> int | None:
-        """At which place among the arguments (after self) the market is named; None where there is none."""
+    def subject_at(self) -> int | None:
+        """At which place among the arguments (self is the first) the market is named; None where it is not."""
         ...
 
     @property
-    def observe(self) -> Callable[[Any, LiveCall, tuple[Any, ...], dict[str, Any], Any], None] | None:
-        """Copies what is wanted of an answer: of client, call, arguments by place, arguments by name, answer."""
+    def observe(self) -> Callable[[LiveCall, tuple[Any, ...], dict[str, Any], Any], None] | None:
+        """Copies what is wanted of an answer: of call, arguments by place (self is the first) and by name, answer."""
         ...
 
 
@@ -146,16 +146,16 @@ def measured(original: Any, point: CallPoint) -> Any:
     """`original` with an ordinary call around it: what `wrapped` does with `point`, all in one piece.
 
     The two wrappers are the same but for `await`; each is written out, since every function between would cost a tenth
-    of the whole.
+    of the whole. `self` stays among the arguments: they are handed on as they came.
     """
     otherwise = wrapped(original, point)
-    name, at, observe, fail = point.operation, point.symbol_at, point.observe, point.fail
+    name, at, observe, fail = point.operation, point.subject_at, point.observe, point.fail
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         live = within = None
         began_ns = 0
         try:
-            operation = self._tradewatch.operations[name]
+            operation = args[0]._tradewatch.operations[name]
         except Exception:  # its first call, or nobody's client
             operation = None
         if (
@@ -171,7 +171,7 @@ def measured(original: Any, point: CallPoint) -> Any:
                     symbol = args[at] if len(args) > at else kwargs.get("symbol")
                     if type(symbol) is not str:
                         symbol = label(symbol)
-                parent = get_context()
+                parent = NOWHERE if spans is None else get_context()
                 made = LiveCall(operation, symbol, parent, monotonic_ns())
                 if spans is not None:
                     own = CallSpan(made)
@@ -181,14 +181,16 @@ def measured(original: Any, point: CallPoint) -> Any:
                 if began_ns:
                     began_ns -= thread_time_ns()
             except Exception as bug:
+                live = None
+                put_back(None, within)
                 failures.note("instrumentation", bug)
         if live is None:
-            return otherwise(self, *args, **kwargs)
+            return otherwise(*args, **kwargs)
         try:
-            result = original(self, *args, **kwargs) if kwargs else original(self, *args)
+            result = original(*args, **kwargs) if kwargs else original(*args)
         except BaseException as raised:
             put_back(None, within)
-            failed(fail, self, live, raised)
+            failed(fail, args[0], live, raised)
             live.end_ns = live.end_ns or monotonic_ns()
             raise
         end_ns = monotonic_ns()
@@ -199,7 +201,7 @@ def measured(original: Any, point: CallPoint) -> Any:
                 put_back(None, within)
             if observe is not None:
                 try:
-                    observe(self, live, args, kwargs, result)
+                    observe(live, args, kwargs, result)
                 except Exception as bug:
                     failures.note("instrumentation", bug)
             live.end_ns = end_ns
@@ -219,11 +221,11 @@ def measured(original: Any, point: CallPoint) -> Any:
             failures.note("instrumentation", bug)
         return result
 
-    async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
         live = within = None
         began_ns = 0
         try:
-            operation = self._tradewatch.operations[name]
+            operation = args[0]._tradewatch.operations[name]
         except Exception:  # its first call, or nobody's client
             operation = None
         if (
@@ -239,7 +241,7 @@ def measured(original: Any, point: CallPoint) -> Any:
                     symbol = args[at] if len(args) > at else kwargs.get("symbol")
                     if type(symbol) is not str:
                         symbol = label(symbol)
-                parent = get_context()
+                parent = NOWHERE if spans is None else get_context()
                 made = LiveCall(operation, symbol, parent, monotonic_ns())
                 if spans is not None:
                     own = CallSpan(made)
@@ -249,14 +251,16 @@ def measured(original: Any, point: CallPoint) -> Any:
                 if began_ns:
                     began_ns -= thread_time_ns()
             except Exception as bug:
+                live = None
+                put_back(None, within)
                 failures.note("instrumentation", bug)
         if live is None:
-            return await otherwise(self, *args, **kwargs)
+            return await otherwise(*args, **kwargs)
         try:
-            result = await original(self, *args, **kwargs) if kwargs else await original(self, *args)
+            result = await original(*args, **kwargs) if kwargs else await original(*args)
         except BaseException as raised:
             put_back(None, within)
-            failed(fail, self, live, raised)
+            failed(fail, args[0], live, raised)
             live.end_ns = live.end_ns or monotonic_ns()
             raise
         end_ns = monotonic_ns()
@@ -267,7 +271,7 @@ def measured(original: Any, point: CallPoint) -> Any:
                 put_back(None, within)
             if observe is not None:
                 try:
-                    observe(self, live, args, kwargs, result)
+                    observe(live, args, kwargs, result)
                 except Exception as bug:
                     failures.note("instrumentation", bug)
             live.end_ns = end_ns

@@ -116,7 +116,9 @@ class Probe:
         """Begin a call and make it the current one."""
         operation = self.operation(name)
         began_ns = thread_time_ns() if operation.sampled else 0
-        parent, spans = get_context(), operation.spans
+        spans = operation.spans
+        # Without spans of ours nobody looks at the context.
+        parent = NOWHERE if spans is None else get_context()
         live = LiveCall(operation, symbol, parent, monotonic_ns())
         more = live.own()
         more.requests = requests

@@ -223,6 +223,7 @@ class UnifiedCall(_LogicalCall):
         super().__init__(adopt)
         self.operation = operation
         self.symbol_at = symbol_at
+        self.subject_at = None if symbol_at is None else symbol_at + 1
         self.observe = self._observed if operation in OBSERVERS else None
         self._copy = OBSERVERS.get(operation)
         self._sends_orders = operation in SENDS_ORDERS
@@ -245,12 +246,10 @@ class UnifiedCall(_LogicalCall):
         """Balances asked for with parameters are often those of another wallet: funding, margin."""
         return self.operation == "fetch_balance" and bool(argument(args, kwargs, 0, "params"))
 
-    def _observed(
-        self, client: Any, live: LiveCall, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-    ) -> None:
+    def _observed(self, live: LiveCall, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Copy what is wanted of the answer to a reading call."""
-        binding = binding_of(client)
-        if self._copy is not None and binding is not None and not self._is_unread(args, kwargs):
+        binding = binding_of(args[0])
+        if self._copy is not None and binding is not None and not self._is_unread(args[1:], kwargs):
             self._copy(live, binding.seen, result)
 
     def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:

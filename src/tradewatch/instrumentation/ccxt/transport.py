@@ -23,14 +23,15 @@ _USED_WEIGHT = "x-mbx-used-weight-1m"
 
 
 class _Sent:
-    """One HTTP attempt that is under way."""
+    """One HTTP attempt that is under way. A `fetch` of the bot's own class is `is_around` the one that it calls."""
 
-    __slots__ = ("live", "method", "start_ns", "status", "token", "url")
+    __slots__ = ("is_around", "live", "method", "start_ns", "status", "token", "url")
 
     def __init__(self, live: LiveCall, method: str, url: str) -> None:
         self.live = live
         self.method = method
         self.url = url
+        self.is_around = False
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
         self.start_ns = monotonic_ns()
@@ -56,6 +57,9 @@ class HttpAttempt:
                 refuse_if_closed(live, binding)
             live.own().sent = True
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
+        outer = _SENT.get()
+        if outer is not None and outer.live is live:
+            outer.is_around = True
         sent.token = _SENT.set(sent)
         return sent
 
@@ -77,6 +81,12 @@ class HttpAttempt:
         self._end(sent, None if is_cancellation(error) else error)
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
+        if sent.token is not None:
+            # ValueError: closed by the garbage collector in another context, where the attempt is not current.
+            with suppress(ValueError):
+                _SENT.reset(sent.token)
+        if sent.is_around:
+            return
         with _KEPT:
             end_ns, live = monotonic_ns(), sent.live
             where = urlsplit(sent.url)
@@ -93,10 +103,6 @@ class HttpAttempt:
             live.attempts += (attempt,)
             if live.asked is not None and live.operation.spans is not None:
                 live.operation.spans.attempt(live, attempt)
-        if sent.token is not None:
-            # ValueError: closed by the garbage collector in another context, where the attempt is not current.
-            with suppress(ValueError):
-                _SENT.reset(sent.token)
 
 
 class Throttle:
