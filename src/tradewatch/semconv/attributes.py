@@ -93,4 +93,4 @@ STATE = _a("state", "metric", "HALTED", "A state by name; 1 on the current one, 
 ALERT = _a("alertname", "metric", "DailyLoss", "The rule, as Prometheus labels its alerts.")
 RULE_STATE = _a("alertstate", "metric", "firing", "inactive, pending, firing, warming, no_data or failed.")
 PLACE = _a("place", "metric", "portfolio", "The part of tradewatch concerned.")
-RING = _a("ring", "metric", "reads", "Which ring of the journal: reads or orders.")
+RING = _a("ring", "metric", "reads", "Which ring of the journal: reads alone are ever dropped.")

@@ -313,7 +313,11 @@ class EndpointCall(_LogicalCall):
     def _learn_client_id(self, live: LiveCall, params: Any) -> None:
         """Where the bot gives an order no client id, ccxt gives it one: with it the order can be known again."""
         request = live.more.requests[0]
-        if len(live.more.requests) > 1 or request.key.client_id is not None or not request.operation.startswith("create_"):
+        if (
+            len(live.more.requests) > 1
+            or request.key.client_id is not None
+            or not request.operation.startswith("create_")
+        ):
             return
         client_id = orders.sent_client_id(params)
         if client_id is not None:
