@@ -15,14 +15,12 @@ from typing import Any
 from tradewatch.instrumentation.ccxt.numbers import exact, mapping
 from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
 from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, OrderStatus
-from tradewatch.runtime.safety import breathe
+from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.live import LiveCall, Told
 
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 50_000
-# Prices read in one go; about 0.2 ms.
-_STRETCH = 32
 _WIDEST_SPREAD = Decimal("0.2")
 
 
@@ -157,9 +155,9 @@ def _quote(told: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
 
 def _marks(quotes: tuple[tuple[Any, Any, Any, Any], ...], at_ns: int, in_bulk: bool) -> Told:
     marks: list[Mark] = []
-    for n, quote in enumerate(quotes):
-        if n % _STRETCH == _STRETCH - 1:
-            breathe()
+    stretch = Stretch()
+    for quote in quotes:
+        stretch.step()
         made = _mark(*quote, at_ns, in_bulk=in_bulk)
         marks += [made] if made is not None else []
     return Told(tuple(marks))
