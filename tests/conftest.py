@@ -30,6 +30,9 @@ def strictly(request):
     if registry is not None:
         registry.shutdown()
         assert not registry._watches
+    # No call left its span current.
+    context = sys.modules.get("opentelemetry.context")
+    assert context is None or context.get_current() == {}
     counts = dict(failures.counts)
     failures.strict = was
     failures.counts.clear()

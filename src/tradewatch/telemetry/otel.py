@@ -76,8 +76,6 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
     Returns:
         The span's identity, and the `ReadableSpan` for the processors; None where the sampler dropped it.
     """
-    from opentelemetry.sdk.trace import ReadableSpan
-
     parent: SpanContext | None = None
     if SPAN_KEY in context:
         parent = trace.get_current_span(context).get_span_context()
@@ -98,7 +96,7 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
     if not sampled.decision.is_recording():
         return identity, None
     ended()
-    return identity, ReadableSpan(
+    return identity, _readable_span()(
         name,
         identity,
         parent,
@@ -113,6 +111,14 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
         end_ns,
         tracer._instrumentation_scope,
     )
+
+
+@lru_cache(maxsize=1)
+def _readable_span() -> Any:
+    """Imported once it is needed: an application may have the API alone."""
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    return ReadableSpan
 
 
 def _within_limits(limits: Any, given: Mapping[str, Value], sampled: Any, more: Mapping[str, Value]) -> Any:

@@ -47,6 +47,7 @@ class Operation:
     """
 
     __slots__ = (
+        "__weakref__",
         "calls",
         "cell",
         "cost_ns",
@@ -130,15 +131,18 @@ class Probe:
             more.cpu_ns = thread_time_ns() - began_ns
         return live
 
+    def leave(self, live: LiveCall) -> None:
+        """Make current again what was so before a call, if it was begun by `start`."""
+        tokens = live.more.tokens
+        if tokens is not None:
+            live.more.tokens = None
+            put_back(*tokens)
+
     def end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         """Count a call that came to its end at `end_ns` (monotonic) and write it down.
 
         `began_ns` is the thread's CPU time when its end began to be dealt with, for the calls that are measured.
         """
-        tokens = live.more.tokens
-        if tokens is not None:
-            live.more.tokens = None
-            put_back(*tokens)
         live.end_ns = end_ns
         live.cell.count(end_ns - live.start_ns)
         if live.asked is not None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     NoOpTracer,
@@ -66,6 +67,8 @@ class Spans:
         self._provider = provider
         self._tracer = tracer
         self._extra = dict(extra)
+        # The attributes that all calls of an operation have.
+        self._always: weakref.WeakKeyDictionary[Operation, dict[str, Value]] = weakref.WeakKeyDictionary()
         # One lock for each call that is being asked at this moment, and for no other.
         self._locks: dict[int, threading.RLock] = {}
         self._as_the_sdk = hasattr(tracer, "span_processor") and otel.makes_the_same_spans()
@@ -187,11 +190,12 @@ class Spans:
         )
 
     def _attempts(self, call: Call, asked: Asked) -> None:
-        inside = trace.set_span_in_context(NonRecordingSpan(asked.span.get_span_context()), call.parent)
-        before: Counter[tuple[str, str]] = Counter()
+        inside = Context({**call.parent, otel.SPAN_KEY: NonRecordingSpan(asked.span.get_span_context())})
+        before: dict[tuple[str, str], int] = {}
         for attempt in call.attempts:
-            n = before[attempt.method, attempt.path]
-            before[attempt.method, attempt.path] += 1
+            key = attempt.method, attempt.path
+            n = before.get(key, 0)
+            before[key] = n + 1
             _, made = otel.made_from_record(
                 self._tracer,
                 attempt.method,
@@ -207,31 +211,32 @@ class Spans:
                 self._tracer.span_processor.on_end(made)
 
     def _start_attributes(self, call: Call, operation: Operation) -> dict[str, Value]:
-        found: dict[str, Value | None] = {
-            a.EXCHANGE.name: operation.probe.venue,
-            a.OPERATION.name: operation.name,
-            a.SYMBOL.name: call.symbol,
+        found = self._always.get(operation)
+        if found is None:
+            named = {a.EXCHANGE.name: operation.probe.venue, a.OPERATION.name: operation.name}
+            found = self._always[operation] = {**self._extra, **_scrubbed(named)}
+        if len(call.requests) != 1:
+            return found if call.symbol is None else {**found, a.SYMBOL.name: call.symbol}
+        request = call.requests[0]
+        given = {
+            a.SYMBOL.name: request.key.symbol or call.symbol,
+            a.ORDER_SIDE.name: request.side,
+            a.ORDER_TYPE.name: request.type,
+            a.ORDER_AMOUNT.name: _text(request.amount),
+            a.ORDER_PRICE.name: _text(request.price),
+            a.CLIENT_ID.name: request.key.client_id,
         }
-        if len(call.requests) == 1:
-            request = call.requests[0]
-            found |= {
-                a.SYMBOL.name: request.key.symbol or call.symbol,
-                a.ORDER_SIDE.name: request.side,
-                a.ORDER_TYPE.name: request.type,
-                a.ORDER_AMOUNT.name: _text(request.amount),
-                a.ORDER_PRICE.name: _text(request.price),
-                a.CLIENT_ID.name: request.key.client_id,
-            }
-        return {**self._extra, **_scrubbed(found)}
+        return {**found, **_scrubbed(given)}
 
 
 def _end_attributes(call: Call) -> dict[str, Value]:
-    found: dict[str, Value | None] = {
-        a.ATTEMPTS.name: len(call.attempts),
-        a.THROTTLE.name: call.throttle_ns / 1e9 if call.throttle_ns else None,
-        a.ERROR_TYPE.name: call.error,
-        a.CANCELLED.name: True if call.cancelled else None,
-    }
+    found: dict[str, Value | None] = {a.ATTEMPTS.name: len(call.attempts)}
+    if call.throttle_ns:
+        found[a.THROTTLE.name] = call.throttle_ns / 1e9
+    if call.error is not None:
+        found[a.ERROR_TYPE.name] = call.error
+    if call.cancelled:
+        found[a.CANCELLED.name] = True
     if len(call.requests) == 1 and call.outcomes:
         outcome: OrderReport = call.outcomes[0]
         found |= {

@@ -208,7 +208,11 @@ class _LogicalCall:
 
     def _end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         with _KEPT:
+            live.probe.leave(live)
+        with _KEPT:
             live.probe.end(live, end_ns, began_ns)
+        # Whatever failed: what is over is not current any more.
+        live.end_ns = live.end_ns or end_ns
         if live.more.gate_tokens:
             said = {o.status for o in live.more.outcomes}
             outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
@@ -238,8 +242,10 @@ class UnifiedCall(_LogicalCall):
         if running(client) is not None:
             return None
         symbol = None if self.symbol_at is None else argument(args, kwargs, self.symbol_at, "symbol")
-        live = binding.probe.start(self.operation, label(symbol))
-        live.own().unread = self._is_unread(args, kwargs)
+        # Before the call begins: what fails from there on would leave it the current one.
+        symbol, is_unread = label(symbol), self._is_unread(args, kwargs)
+        live = binding.probe.start(self.operation, symbol)
+        live.more.unread = is_unread
         return live
 
     def _is_unread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
