@@ -30,6 +30,9 @@ def strictly(request):
     if registry is not None:
         registry.shutdown()
         assert not registry._watches
+    # No call left its span current.
+    context = sys.modules.get("opentelemetry.context")
+    assert context is None or context.get_current() == {}
     counts = dict(failures.counts)
     failures.strict = was
     failures.counts.clear()
@@ -270,7 +273,12 @@ class Application:
         roots = sorted((s for s in ours if s.kind.name == "INTERNAL"), key=lambda s: s.start_time)
         made = []
         for root in roots:
-            below = [s for s in ours if s.parent is not None and s.parent.span_id == root.context.span_id]
+            # A call may also be made inside another one: that is no attempt of it.
+            below = [
+                s
+                for s in ours
+                if s.kind.name == "CLIENT" and s.parent is not None and s.parent.span_id == root.context.span_id
+            ]
             made.append(plain(root) | {"attempts": [plain(s) for s in sorted(below, key=lambda s: s.start_time)]})
         assert len(ours) == len(made) + sum(len(m["attempts"]) for m in made), "a span of ours under no call"
         return made

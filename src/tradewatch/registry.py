@@ -17,6 +17,7 @@ from opentelemetry.trace import TracerProvider
 from tradewatch.instrumentation.ccxt import Ccxt
 from tradewatch.model import Clock
 from tradewatch.runtime.failures import failures
+from tradewatch.runtime.interpreter import refuse_without_lock
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.logs import Logs
 from tradewatch.watch import Watch
@@ -84,7 +85,9 @@ def instrument(
             watched already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
+        RuntimeError: a free-threaded interpreter, on which a halt could be missed.
     """
+    refuse_without_lock()
     settings = {
         "name": name,
         "state_dir": None if state_dir is None else os.path.abspath(state_dir),

@@ -18,6 +18,8 @@ from tradewatch.runtime.safety import Stretch, breathe
 from tradewatch.semconv import Reading
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.live import LiveCall
+from tradewatch.telemetry.probe import recorded
 from tradewatch.telemetry.samples import Samples
 from tradewatch.telemetry.tally import Tally
 
@@ -88,10 +90,15 @@ class Safety:
 
     def step(self) -> float:
         """Do what is due; returns the real seconds until there may be more."""
+        with self._journal.booking:
+            return self._step()
+
+    def _step(self) -> float:
         if not self._recalled:
             self._recalled = True
             with failures.kept("recall"):
                 self._memory.recall(self._portfolio)
+            self._journal.inline = lambda live: self._take(live, Stretch())
         touched, self._journal.touched = self._journal.touched, False
         changed = self._drain() or touched
         # Due by the clock that never steps back: a wall clock that is set back must not stop the rules.
@@ -116,12 +123,19 @@ class Safety:
     def _drain(self) -> bool:
         changed = False
         stretch = Stretch()
-        for call in self._journal.drain():
+        for live in self._journal.drain():
             with failures.kept("booking"):
-                changed = self._book(call, stretch) or changed
-            self._hand_on(call)
+                changed = self._take(live, stretch) or changed
             stretch.step()
         return changed
+
+    def _take(self, live: LiveCall, stretch: Stretch) -> bool:
+        """Make a record of a call, book it and hand it on; whether an acting rule may read something else now."""
+        call = recorded(live)
+        try:
+            return self._book(call, stretch)
+        finally:
+            self._hand_on(call)
 
     def _book(self, call: Call, stretch: Stretch) -> bool:
         """Take in what a call told; whether an acting rule may read something else now."""

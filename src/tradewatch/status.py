@@ -40,7 +40,6 @@ class Telemetry(msgspec.Struct, frozen=True):
     spans: bool
     providers: str
     reads_dropped: int
-    orders_dropped: int
     records_dropped: int
     dropped: tuple[Dropped, ...]
     notes: tuple[str, ...]

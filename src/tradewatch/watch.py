@@ -46,6 +46,7 @@ from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.logs import Logs
 from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import Providers, connect
+from tradewatch.telemetry.spans import spans_to
 from tradewatch.telemetry.tally import Tally
 
 _SCOPE = "tradewatch"
@@ -152,16 +153,16 @@ class Watch:
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
-        tracer_from = self._providers.tracer_provider
         meters = self._providers.meter_provider
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
-        self.tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
+        self.tracer = providers.tracer_provider.get_tracer(_SCOPE) if providers.tracer_provider is not None else None
         self.meter = meters.get_meter(_SCOPE)
         self.extra: Mapping[str, str] = extra
+        self._spans = spans_to(providers.tracer_provider, _SCOPE, extra)
         tally = Tally(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
-        self._emitter = Emitter(self.tracer, self._fold.saw, extra, providers.crowded)
+        self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -217,9 +218,10 @@ class Watch:
                 self._shared.append((path, known))
             return
         if known is not None:
-            known.gates = ()
+            known.let_go(*known.gates)
         exchange = str(getattr(client, "id", "") or type(client).__name__)
-        probe = Probe(exchange, self._account_of(client, exchange), self._cells, self._journal, self._clock)
+        account = self._account_of(client, exchange)
+        probe = Probe(exchange, account, self._cells, self._journal, self._clock, spans=self._spans)
         binding = Binding(probe, self._gate, explain, found=found)
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         self._ccxt.bind(client, binding)
@@ -227,7 +229,6 @@ class Watch:
 
     def status(self) -> said.Status:
         """Everything there is to know at this moment; reads memory alone and may be called from any thread."""
-        dropped = self._journal.dropped
         providers = self._providers
         return said.Status(
             bot=self.name,
@@ -246,10 +247,9 @@ class Watch:
             overhead_cpu=self._overhead,
             telemetry=said.Telemetry(
                 endpoint=providers.endpoint,
-                spans=providers.tracer_provider is not None,
+                spans=self._spans is not None,
                 providers="tradewatch" if providers.ours else "application",
-                reads_dropped=dropped["reads"],
-                orders_dropped=dropped["orders"],
+                reads_dropped=self._journal.dropped,
                 records_dropped=self._emitter.dropped,
                 dropped=tuple(providers.dropped()),
                 notes=providers.notes + self._fold.notes,
@@ -296,7 +296,7 @@ class Watch:
         if not at_exit:
             self._patches.undo()
             for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
-                binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
+                binding.let_go(self._gate)
 
     def fork(self) -> None:
         """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
@@ -393,8 +393,7 @@ class Watch:
         self._measure_overhead()
         if self._overhead is not None:
             yield Reading(m.OVERHEAD_CPU, self._overhead)
-        for ring, n in self._journal.dropped.items():
-            yield Reading(m.JOURNAL_DROPPED, n, ((a.RING.name, ring),))
+        yield Reading(m.JOURNAL_DROPPED, self._journal.dropped, ((a.RING.name, "reads"),))
         yield Reading(m.JOURNAL_DROPPED, self._cells.unkept, ((a.RING.name, "durations"),))
         yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
         for lost in self._providers.dropped():

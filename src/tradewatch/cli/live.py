@@ -249,7 +249,7 @@ def _rule(rule: RuleStatus) -> Text:
 def _own(status: Status, detail: int) -> Iterable[RenderableType]:
     own, cpu = status.telemetry, status.overhead_cpu
     text = Text(f"{UNKNOWN if cpu is None else f'{cpu:.1%}'} of a core")
-    lost = own.reads_dropped + own.orders_dropped + own.records_dropped + sum(d.count for d in own.dropped)
+    lost = own.reads_dropped + own.records_dropped + sum(d.count for d in own.dropped)
     text.append(f" · {lost} records lost", "bold red" if lost else "dim")
     failed = sum(status.failures.values())
     text.append(f" · {failed} failures of its own" if failed else "", "bold red")

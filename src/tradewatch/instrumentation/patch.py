@@ -1,12 +1,26 @@
-"""Replacing methods of classes: the wrap point, the two wrappers (sync and async), and the undo."""
+"""Replacing methods of classes: wrap points, the wrappers around them (sync and async), and the undo.
+
+`wrapped` goes around any method, `measured` around one that is an ordinary call: the hot path of every client library.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
+from bisect import bisect_left
+from collections.abc import Callable
+from time import monotonic_ns, thread_time_ns
 from typing import Any, Protocol
 
+from opentelemetry.context import Context
+
 from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import label
+from tradewatch.telemetry.cell import BOUNDS_NS
+from tradewatch.telemetry.current import CallSpan
+from tradewatch.telemetry.live import NO_MORE, NOWHERE, LiveCall
+from tradewatch.telemetry.otel import SPAN_KEY, get_context, set_context
+from tradewatch.telemetry.probe import finish, get_current, put_back, set_current
 
 _ORIGINAL = "__tradewatch_original__"
 
@@ -35,63 +49,256 @@ class WrapPoint(Protocol):
         ...
 
 
+class CallPoint(WrapPoint, Protocol):
+    """A wrap point around a method that most of the time is an ordinary call of its client, and never sends an order.
+
+    A client that is watched has an attribute `_tradewatch` with `operations` by name. While no call of the client is
+    under way, the wrapper itself begins and ends one; `begin` and `succeed` are for all the rest.
+    """
+
+    @property
+    def operation(self) -> str:
+        """What its calls are counted as."""
+        ...
+
+    @property
+    def subject_at(self) -> int | None:
+        """At which place among the arguments (self is the first) the market is named; None where it is not."""
+        ...
+
+    @property
+    def observe(self) -> Callable[[LiveCall, tuple[Any, ...], dict[str, Any], Any], None] | None:
+        """Copies what is wanted of an answer: of call, arguments by place (self is the first) and by name, answer."""
+        ...
+
+
 def original_of(function: Any) -> Any | None:
     """What a wrapper of ours stands for; None for any other function."""
     return getattr(function, _ORIGINAL, None)
 
 
-def standing_for(original: Any, wrapper: Any) -> Any:
-    """`wrapper` with the names of `original`, known from now on as what stands for it."""
-    functools.wraps(original)(wrapper)
-    setattr(wrapper, _ORIGINAL, original)
-    return wrapper
+def failed(fail: Callable[[Any, Any, BaseException], None], client: Any, state: Any, error: BaseException) -> None:
+    """Tell a wrap point that its method raised."""
+    try:
+        fail(client, state, error)
+    except Exception as bug:
+        failures.note("instrumentation", bug)
 
 
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
-    point_begin, succeed, fail = point.begin, point.succeed, point.fail
-    kept = failures.kept("instrumentation")
+    begin, succeed, fail = point.begin, point.succeed, point.fail
 
-    def begin(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        error = None
         try:
-            return point_begin(self, args, kwargs)
+            state = begin(self, args, kwargs)
         except Refused as refused:
             error = refused.error
         except Exception as bug:
             failures.note("instrumentation", bug)
-            return None
-        # Raised here, so that the bot's traceback and its exception's context show nothing of how it came about.
-        raise error
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        state = begin(self, args, kwargs)
+            state = None
+        if error is not None:
+            # Raised here, so that the bot's traceback and its exception's context show nothing of how it came about.
+            raise error
         if state is None:
             return original(self, *args, **kwargs)
         try:
             result = original(self, *args, **kwargs)
-        except BaseException as error:
-            with kept:
-                fail(self, state, error)
+        except BaseException as raised:
+            failed(fail, self, state, raised)
             raise
-        with kept:
+        try:
             succeed(self, state, result)
+        except Exception as bug:
+            failures.note("instrumentation", bug)
         return result
 
     async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        state = begin(self, args, kwargs)
+        error = None
+        try:
+            state = begin(self, args, kwargs)
+        except Refused as refused:
+            error = refused.error
+        except Exception as bug:
+            failures.note("instrumentation", bug)
+            state = None
+        if error is not None:
+            # Raised here, so that the bot's traceback and its exception's context show nothing of how it came about.
+            raise error
         if state is None:
             return await original(self, *args, **kwargs)
         try:
             result = await original(self, *args, **kwargs)
-        except BaseException as error:
-            with kept:
-                fail(self, state, error)
+        except BaseException as raised:
+            failed(fail, self, state, raised)
             raise
-        with kept:
+        try:
             succeed(self, state, result)
+        except Exception as bug:
+            failures.note("instrumentation", bug)
         return result
 
     return standing_for(original, call_async if inspect.iscoroutinefunction(original) else call)
+
+
+def measured(original: Any, point: CallPoint) -> Any:
+    """`original` with an ordinary call around it: what `wrapped` does with `point`, all in one piece.
+
+    The two wrappers are the same but for `await`; each is written out, since every function between would cost a tenth
+    of the whole. `self` stays among the arguments: they are handed on as they came.
+    """
+    otherwise = wrapped(original, point)
+    name, at, observe, fail = point.operation, point.subject_at, point.observe, point.fail
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        live = within = None
+        began_ns = 0
+        try:
+            operation = args[0]._tradewatch.operations[name]
+        except Exception:  # its first call, or nobody's client
+            operation = None
+        if (
+            operation is not None
+            and ((outer := get_current()) is None or outer.end_ns)
+            and ((spans := operation.spans) is None or not spans.eager)
+        ):
+            try:
+                if operation.sampled:
+                    began_ns = thread_time_ns()
+                symbol = None
+                if at is not None:
+                    symbol = args[at] if len(args) > at else kwargs.get("symbol")
+                    if type(symbol) is not str:
+                        symbol = label(symbol)
+                parent = NOWHERE if spans is None else get_context()
+                made = LiveCall(operation, symbol, parent, monotonic_ns())
+                if spans is not None:
+                    own = CallSpan(made)
+                    within = set_context(Context({**parent, SPAN_KEY: own} if parent else {SPAN_KEY: own}))
+                set_current(made)
+                live = made
+                if began_ns:
+                    began_ns -= thread_time_ns()
+            except Exception as bug:
+                live = None
+                put_back(None, within)
+                failures.note("instrumentation", bug)
+        if live is None:
+            return otherwise(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs) if kwargs else original(*args)
+        except BaseException as raised:
+            put_back(None, within)
+            failed(fail, args[0], live, raised)
+            live.end_ns = live.end_ns or monotonic_ns()
+            raise
+        end_ns = monotonic_ns()
+        try:
+            if began_ns:
+                began_ns += thread_time_ns()
+            if within is not None:
+                put_back(None, within)
+            if observe is not None:
+                try:
+                    observe(live, args, kwargs, result)
+                except Exception as bug:
+                    failures.note("instrumentation", bug)
+            live.end_ns = end_ns
+            # As `Cell.count` does, without the call.
+            took_ns = end_ns - live.start_ns
+            operation.counts[bisect_left(BOUNDS_NS, took_ns)] += 1
+            operation.sum_ns[0] += took_ns
+            if live.asked is not None:
+                finish(live)
+            if live.more is NO_MORE and len(operation.reads) < operation.room:
+                operation.reads.append(live)
+            else:
+                operation.journal.append(live)
+            if began_ns:
+                operation.measured(thread_time_ns() - began_ns)
+        except Exception as bug:
+            failures.note("instrumentation", bug)
+        return result
+
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        live = within = None
+        began_ns = 0
+        try:
+            operation = args[0]._tradewatch.operations[name]
+        except Exception:  # its first call, or nobody's client
+            operation = None
+        if (
+            operation is not None
+            and ((outer := get_current()) is None or outer.end_ns)
+            and ((spans := operation.spans) is None or not spans.eager)
+        ):
+            try:
+                if operation.sampled:
+                    began_ns = thread_time_ns()
+                symbol = None
+                if at is not None:
+                    symbol = args[at] if len(args) > at else kwargs.get("symbol")
+                    if type(symbol) is not str:
+                        symbol = label(symbol)
+                parent = NOWHERE if spans is None else get_context()
+                made = LiveCall(operation, symbol, parent, monotonic_ns())
+                if spans is not None:
+                    own = CallSpan(made)
+                    within = set_context(Context({**parent, SPAN_KEY: own} if parent else {SPAN_KEY: own}))
+                set_current(made)
+                live = made
+                if began_ns:
+                    began_ns -= thread_time_ns()
+            except Exception as bug:
+                live = None
+                put_back(None, within)
+                failures.note("instrumentation", bug)
+        if live is None:
+            return await otherwise(*args, **kwargs)
+        try:
+            result = await original(*args, **kwargs) if kwargs else await original(*args)
+        except BaseException as raised:
+            put_back(None, within)
+            failed(fail, args[0], live, raised)
+            live.end_ns = live.end_ns or monotonic_ns()
+            raise
+        end_ns = monotonic_ns()
+        try:
+            if began_ns:
+                began_ns += thread_time_ns()
+            if within is not None:
+                put_back(None, within)
+            if observe is not None:
+                try:
+                    observe(live, args, kwargs, result)
+                except Exception as bug:
+                    failures.note("instrumentation", bug)
+            live.end_ns = end_ns
+            # As `Cell.count` does, without the call.
+            took_ns = end_ns - live.start_ns
+            operation.counts[bisect_left(BOUNDS_NS, took_ns)] += 1
+            operation.sum_ns[0] += took_ns
+            if live.asked is not None:
+                finish(live)
+            if live.more is NO_MORE and len(operation.reads) < operation.room:
+                operation.reads.append(live)
+            else:
+                operation.journal.append(live)
+            if began_ns:
+                operation.measured(thread_time_ns() - began_ns)
+        except Exception as bug:
+            failures.note("instrumentation", bug)
+        return result
+
+    return standing_for(original, call_async if inspect.iscoroutinefunction(original) else call)
+
+
+def standing_for(original: Any, call: Any) -> Any:
+    """`call` with the names of `original`, known from now on as what stands for it."""
+    wrapper = functools.wraps(original)(call)
+    setattr(wrapper, _ORIGINAL, original)
+    return wrapper
 
 
 class Patches:
@@ -103,10 +310,17 @@ class Patches:
 
     def wrap(self, owner: type, name: str, point: WrapPoint) -> Any:
         """Wrap `owner.name`, which `owner` itself defines, unless it is wrapped; returns what stands there now."""
+        return self._replace(owner, name, lambda original: wrapped(original, point))
+
+    def measure(self, owner: type, name: str, point: CallPoint) -> Any:
+        """The same for a method that is an ordinary call."""
+        return self._replace(owner, name, lambda original: measured(original, point))
+
+    def _replace(self, owner: type, name: str, around: Callable[[Any], Any]) -> Any:
         original = vars(owner)[name]
         if original_of(original) is not None:
             return original
-        wrapper = wrapped(original, point)
+        wrapper = around(original)
         self.put(owner, name, wrapper)
         return wrapper
 

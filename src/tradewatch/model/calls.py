@@ -25,7 +25,9 @@ class Call(msgspec.Struct, frozen=True):
     """One logical call of a client, retries and the client's own throttle wait included, and what it told us.
 
     `cell` is where its duration is counted (opaque to all but telemetry), `parent` the OpenTelemetry context that was
-    current when it began. `error` is an `error.type`; None for success and for a call that was cancelled.
+    current when it began, in which the call's own span is not yet current; `span` leads to that one (opaque to all but
+    telemetry, None where nobody wants spans). `error` is an `error.type`; None for success and for a call that was
+    cancelled.
     """
 
     cell: Any
@@ -44,3 +46,4 @@ class Call(msgspec.Struct, frozen=True):
     fills: tuple[Fill, ...] = ()
     marks: tuple[Mark, ...] = ()
     balances: Balances | None = None
+    span: Any = None

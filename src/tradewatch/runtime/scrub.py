@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_READ = 20_000
+_LONGEST = 120
+_LARGEST = 10**60
+
 MASK = "***"
 # Shorter values would mask ordinary words and numbers.
 _SHORTEST_SECRET = 6
@@ -63,3 +67,22 @@ class Scrubber:
 
 
 scrubber = Scrubber()
+
+
+def label(value: object) -> str | None:
+    """A short text for a name or an id, without secrets; None where it is none. Runs no code of the bot."""
+    if type(value) is str:
+        text = value
+    elif type(value) is bytes:
+        text = value.decode("utf-8", "replace")
+    elif type(value) is float or (type(value) is int and abs(value) < _LARGEST):
+        text = repr(value)
+    elif isinstance(value, str):
+        text = str.__str__(value)
+    else:
+        return None
+    # Scrubbed before it is cut: half of a secret would not be known as one.
+    text = text[:_READ]
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be exported
+    return (scrubber.text(text) if "=" in text or ":" in text else scrubber.value(text))[:_LONGEST] or None

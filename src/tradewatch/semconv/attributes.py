@@ -116,7 +116,8 @@ RING = _a(
     "ring",
     "metric",
     "reads",
-    "Which ring of the journal: reads or orders; durations were counted, but not seen for the smallest and largest.",
+    "Which ring of the journal: reads, the only one that drops; durations were counted, but not seen for the smallest "
+    "and largest.",
 )
 ATTRIBUTE = _a("attribute", "metric", "trading.symbol", "The attribute concerned.")
 SIGNAL = _a("signal", "metric", "spans", "What was lost: calls (before they became spans), spans or logs.")

@@ -1,55 +1,89 @@
 """The journal: two rings of call records between the bot's threads and the safety thread.
 
 Orders, fills and errors have a ring of their own, so that a burst of reads cannot push them out. `append` and
-`popleft` of a deque are atomic on CPython; a full ring drops the new record and counts it.
+`popleft` of a deque are atomic on CPython. A full ring of reads drops the new one and counts it. Nothing of the other
+ring is ever dropped: where it is full, the thread that appends books what is there itself, if the safety thread is not
+at work at that moment; if it is, that one is given a little time, and the record is kept beyond the bound.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from tradewatch.model import Call
+from tradewatch.runtime.failures import failures
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.live import LiveCall
 
 _READS = 16_384
 _ORDERS = 65_536
+# How long an appending thread waits for the safety thread where the ring of orders is full, and how much it books.
+_GIVE_WAY_S = 0.005
+_INLINE = 64
 
 
 class Journal:
-    """Appended to by any thread, drained by one."""
+    """Appended to by any thread, drained by whoever holds `booking`.
+
+    Attributes:
+        reads: the ring of plain reads, appended to by the wrappers themselves where it has fewer than `most_reads`.
+        booking: held by the safety thread while it works; nobody waits for it but at a full ring of orders.
+        inline: set by the safety thread's owner: books one record on the thread of the bot, under `booking`.
+        booked_inline: how many were.
+    """
 
     def __init__(self, reads: int = _READS, orders: int = _ORDERS) -> None:
-        self._reads: deque[Call] = deque()
-        self._orders: deque[Call] = deque()
-        self._most_reads = reads
+        self.reads: deque[LiveCall] = deque()
+        self.most_reads = reads
+        self._orders: deque[LiveCall] = deque()
         self._most_orders = orders
-        self.dropped = {"reads": 0, "orders": 0}
+        self.dropped = 0
+        self.booked_inline = 0
+        self.booking = threading.Lock()
+        self.inline: Callable[[LiveCall], object] | None = None
         self.wake = threading.Event()
         self.touched = False
 
-    def append(self, call: Call) -> None:
+    def append(self, live: LiveCall) -> None:
         """Take a record; only one that the ledger or an acting rule waits for wakes the safety thread."""
-        wanted = call.requests or call.fills or call.reports
-        if wanted or call.error is not None:
-            if len(self._orders) >= self._most_orders:
-                self.dropped["orders"] += 1
-            else:
-                self._orders.append(call)
+        more = live.more
+        wanted = more.requests or more.fills or more.reports
+        if wanted or live.error is not None:
+            self._orders.append(live)
+            if len(self._orders) > self._most_orders:
+                self._make_room()
             if wanted:
                 self.wake.set()
-        elif len(self._reads) >= self._most_reads:
-            self.dropped["reads"] += 1
+        elif len(self.reads) >= self.most_reads:
+            # No call stands inside the statement, so no other thread does.
+            self.dropped += 1
         else:
-            self._reads.append(call)
+            self.reads.append(live)
 
     def touch(self) -> None:
         """Wake the safety thread for a change that no call tells of."""
         self.touched = True
         self.wake.set()
 
-    def drain(self) -> Iterator[Call]:
+    def drain(self) -> Iterator[LiveCall]:
         """Every record there is, orders first; what arrives meanwhile is for the next drain."""
-        for ring in (self._orders, self._reads):
+        for ring in (self._orders, self.reads):
             for _ in range(len(ring)):
                 yield ring.popleft()
+
+    def _make_room(self) -> None:
+        self.wake.set()
+        if self.inline is None or not self.booking.acquire(timeout=_GIVE_WAY_S):
+            return
+        try:
+            for _ in range(min(_INLINE, len(self._orders))):
+                live = self._orders.popleft()
+                with failures.kept("booking"):
+                    self.inline(live)
+                self.booked_inline += 1
+        finally:
+            self.booking.release()
+        self.touched = True

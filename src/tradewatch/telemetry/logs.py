@@ -157,9 +157,9 @@ def _mark(record: logging.LogRecord) -> None:
 def _order_id() -> str | None:
     """The venue's id of the order that the current call is about, else the bot's own id of it."""
     live = CURRENT.get()
-    if live is None:
+    if live is None or live.end_ns:
         return None
-    keys = [order.key for order in (live.outcomes or live.requests)]
+    keys = [order.key for order in (live.more.outcomes or live.more.requests)]
     if len(keys) != 1:
         return None
     return keys[0].order_id or keys[0].client_id

@@ -1,125 +1,195 @@
 """The hot path: what runs on the bot's own thread around a client's call.
 
-No lock, no I/O. A call costs two clock readings, one cell and one record; orders also pass the gate. Measured by
-`make bench`; docs/performance.md has the figures.
+No lock, no I/O. A call costs two clock readings, one cell and one record; orders also pass the gate. The record is read
+on the safety thread (`recorded`). What stands in the wrappers of `instrumentation/patch.py` for an ordinary call, and
+in `Probe.start` and `Probe.end` for every other, is the same. Measured by `make bench`; docs/performance.md has the
+figures.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from contextvars import ContextVar, Token
+from itertools import pairwise
 from time import monotonic_ns, thread_time_ns
+from typing import Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context
 
-from tradewatch.model import Attempt, Balances, Call, Clock, Fill, Gate, Mark, OrderReport, OrderRequest
+from tradewatch.model import Call, Clock, OrderRequest
+from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.cell import Cell, Cells
+from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.live import NOWHERE, LiveCall, Told, described
+from tradewatch.telemetry.otel import SPAN_KEY, get_context, reset_context, set_context
+from tradewatch.telemetry.spans import Spans
 
-# One call in sixteen measures the CPU that the probe itself took; the sum is scaled up.
-_SAMPLE = 16
+# Of so many calls of an operation one measures the CPU that the probe itself takes on the bot's thread.
+_SAMPLE = 64
 
 
-class LiveCall:
-    """A call that is running. Attempts are added by the transport, from whichever task or thread makes them.
+def _clock_cost_ns() -> int:
+    return min(b - a for a, b in pairwise(thread_time_ns() for _ in range(20)))
 
-    `cpu_ns` is what its beginning took, None where this call is not among those measured.
+
+_CLOCK_NS = _clock_cost_ns()
+
+
+# A call that has ended may still be here: it counts as none, and to leave it costs less than to take it away.
+CURRENT: ContextVar[LiveCall | None] = ContextVar("tradewatch_call", default=None)
+get_current, set_current, reset_current = CURRENT.get, CURRENT.set, CURRENT.reset
+
+
+class Operation:
+    """One operation of one client: where its calls are counted and written down, looked up once.
+
+    `sampled` asks the next call to measure itself; `calls` and `cost_ns` are the safety thread's.
     """
 
-    # Defaults stand on the class: most calls set few of them.
-    throttle_ns = 0
-    cpu_ns: int | None = None
-    ended = False
-    error: str | None = None
-    message: str | None = None
-    cancelled = False
-    sent = False
-    requests: tuple[OrderRequest, ...] = ()
-    gate_tokens: tuple[tuple[Gate, int], ...] = ()
-    unread = False
-    outcomes: tuple[OrderReport, ...] = ()
-    reports: tuple[OrderReport, ...] = ()
-    fills: tuple[Fill, ...] = ()
-    marks: tuple[Mark, ...] = ()
-    balances: Balances | None = None
-    token: Token[LiveCall | None] | None
+    __slots__ = (
+        "__weakref__",
+        "calls",
+        "cell",
+        "cost_ns",
+        "counts",
+        "journal",
+        "name",
+        "probe",
+        "reads",
+        "room",
+        "sampled",
+        "span_name",
+        "spans",
+        "sum_ns",
+    )
 
-    def __init__(self, probe: Probe, cell: Cell, symbol: str | None) -> None:
+    def __init__(self, probe: Probe, name: str, cell: Cell, journal: Journal, spans: Spans | None) -> None:
         self.probe = probe
+        self.name = name
         self.cell = cell
-        self.symbol = symbol
-        self.attempts: list[Attempt] = []
-        self.parent = get_current()
-        self.token = CURRENT.set(self)
-        self.start = monotonic_ns()
+        self.counts = cell.counts
+        self.sum_ns = cell.sum_ns
+        self.journal = journal
+        self.reads = journal.reads
+        self.room = journal.most_reads
+        self.spans = spans
+        self.span_name = f"{name} {probe.venue}"
+        self.sampled = True
+        self.calls = 0
+        self.cost_ns = 0
 
-
-CURRENT: ContextVar[LiveCall | None] = ContextVar("tradewatch_call", default=None)
+    def measured(self, cpu_ns: int) -> None:
+        """What is done for a call took so much of the thread's CPU, the readings of that clock included."""
+        self.sampled = False
+        self.cost_ns = max(0, cpu_ns - 2 * _CLOCK_NS)
 
 
 class Probe:
     """One a client: knows its venue and account, and where its calls are counted and written down."""
 
-    __slots__ = ("_calls", "_cells", "_journal", "_ok", "account", "clock", "overhead_ns", "venue")
+    __slots__ = ("_cells", "_journal", "_spans", "account", "clock", "operations", "overhead_ns", "venue")
 
-    def __init__(self, venue: str, account: str, cells: Cells, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, venue: str, account: str, cells: Cells, journal: Journal, clock: Clock, *, spans: Spans | None = None
+    ) -> None:
         self.venue = venue
         self.account = account
         self.clock = clock
         self.overhead_ns = 0
+        self.operations: dict[str, Operation] = {}
         self._cells = cells
         self._journal = journal
-        self._ok: dict[str, Cell] = {}
-        self._calls = 0
+        self._spans = spans
 
-    def start(self, operation: str, symbol: str | None) -> LiveCall:
+    def cell(self, operation: str, error: str | None) -> Cell:
+        """Where calls of an operation are counted that ended in `error`."""
+        return self._cells.cell(self.venue, operation, error)
+
+    def operation(self, name: str) -> Operation:
+        """The operation of that name, made at the first question."""
+        found = self.operations.get(name)
+        if found is None:
+            cell = self.cell(name, None)
+            found = Operation(self, name, cell, self._journal, self._spans)
+            if cell.operation == name:  # what metrics have no room for is not remembered: there may be any number
+                found = self.operations.setdefault(name, found)
+        return found
+
+    def start(self, name: str, symbol: str | None, requests: tuple[OrderRequest, ...] = ()) -> LiveCall:
         """Begin a call and make it the current one."""
-        self._calls += 1
-        began_ns = 0 if self._calls % _SAMPLE else thread_time_ns()
-        cell = self._ok.get(operation)
-        if cell is None:
-            cell = self._cells.cell(self.venue, operation, None)
-            if cell.operation == operation:  # what there was no room for is not remembered
-                self._ok[operation] = cell
-        live = LiveCall(self, cell, symbol)
+        operation = self.operation(name)
+        began_ns = thread_time_ns() if operation.sampled else 0
+        spans = operation.spans
+        # Without spans of ours nobody looks at the context.
+        parent = NOWHERE if spans is None else get_context()
+        live = LiveCall(operation, symbol, parent, monotonic_ns())
+        more = live.own()
+        more.requests = requests
+        within = None if spans is None else Context({**parent, SPAN_KEY: CallSpan(live)})
+        if spans is not None and spans.eager:
+            spans.begin_eagerly(live)
+        more.tokens = (set_current(live), None if within is None else set_context(within))
         if began_ns:
-            live.cpu_ns = thread_time_ns() - began_ns
+            more.cpu_ns = thread_time_ns() - began_ns
         return live
+
+    def leave(self, live: LiveCall) -> None:
+        """Make current again what was so before a call, if it was begun by `start`."""
+        tokens = live.more.tokens
+        if tokens is not None:
+            live.more.tokens = None
+            put_back(*tokens)
 
     def end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         """Count a call that came to its end at `end_ns` (monotonic) and write it down.
 
         `began_ns` is the thread's CPU time when its end began to be dealt with, for the calls that are measured.
         """
-        live.ended = True
-        token, live.token = live.token, None
-        if token is not None:
-            # ValueError: a coroutine closed by the garbage collector ends in another context, where nothing is current.
-            with suppress(ValueError):
-                CURRENT.reset(token)
-        cell = live.cell
-        if live.error is not None:
-            cell = self._cells.cell(cell.exchange, cell.operation, live.error)
-        cell.count(end_ns - live.start)
-        self._journal.append(
-            Call(
-                cell,
-                live.start,
-                end_ns,
-                live.throttle_ns,
-                tuple(live.attempts),
-                live.error,
-                live.message,
-                live.parent,
-                live.symbol,
-                live.cancelled,
-                live.requests,
-                live.outcomes,
-                live.reports,
-                live.fills,
-                live.marks,
-                live.balances,
-            )
-        )
-        if live.cpu_ns is not None:
-            self.overhead_ns += _SAMPLE * (live.cpu_ns + thread_time_ns() - began_ns)
+        live.end_ns = end_ns
+        live.cell.count(end_ns - live.start_ns)
+        if live.asked is not None:
+            finish(live)
+        self._journal.append(live)
+        if began_ns and live.more.cpu_ns:
+            live.operation.measured(live.more.cpu_ns + thread_time_ns() - began_ns)
+
+
+def put_back(current: Token[LiveCall | None] | None, context: Any) -> None:
+    """Make current what was so before a call began.
+
+    ValueError: a coroutine closed by the garbage collector ends in another context, where nothing of it is current.
+    """
+    try:
+        if current is not None:
+            reset_current(current)
+        if context is not None:
+            reset_context(context)
+    except ValueError:
+        return
+
+
+def finish(live: LiveCall) -> None:
+    """End the span of a call whose span was asked for."""
+    spans = live.operation.spans
+    if spans is not None:
+        with failures.kept("spans"):
+            spans.finish(live)
+
+
+def recorded(live: LiveCall) -> Call:
+    """The record of a call that has ended; reads what is left to be read of its answer. For one thread at a time."""
+    operation = live.operation
+    operation.calls += 1
+    operation.probe.overhead_ns += operation.cost_ns
+    if operation.calls % _SAMPLE == 0:
+        operation.sampled = True
+    told = Told()
+    if live.told is not None:
+        with failures.kept("instrumentation"):
+            read, *given = live.told
+            told = read(*given)
+        live.told = None
+    call = described(live, told)
+    if operation.spans is None:
+        live.parent = NOWHERE
+    return call

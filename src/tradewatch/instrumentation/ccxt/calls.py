@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
-from tradewatch.instrumentation.ccxt.numbers import label
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.model import Gate, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
 from tradewatch.runtime.failures import describe, failures
-from tradewatch.runtime.scrub import scrubber
-from tradewatch.telemetry.probe import CURRENT, LiveCall, Probe
+from tradewatch.runtime.scrub import label, scrubber
+from tradewatch.telemetry.live import LiveCall
+from tradewatch.telemetry.probe import Probe, get_current
 
 BINDING = "_tradewatch"
 _SECRETS = (
@@ -57,13 +57,15 @@ class Binding:
     process that it wakes up in is another. A client that several bots share has the gate of each.
     """
 
-    __slots__ = ("found", "gates", "probe", "rate_limit_used", "render", "seen")
+    __slots__ = ("found", "gates", "operations", "probe", "rate_limit_used", "render", "seen")
 
     def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
         self.probe = probe
         # Empty once every bot has let the client go: such a binding counts as none.
         self.gates: tuple[Gate, ...] = (gate,)
+        # The probe's, for the wrappers; none once nobody watches.
+        self.operations = probe.operations
         self.render = render
         self.seen = Seen()
         self.rate_limit_used: float | None = None
@@ -72,6 +74,12 @@ class Binding:
     def closed(self) -> bool:
         """Whether any bot that has this client is halted."""
         return any(gate.closed for gate in self.gates)
+
+    def let_go(self, *gates: Gate) -> None:
+        """Bots let the client go; the calls of one that nobody watches are left alone."""
+        self.gates = tuple(one for one in self.gates if one not in gates)
+        if not self.gates:
+            self.operations = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Binding:
         return self
@@ -93,8 +101,8 @@ def binding_of(client: Any) -> Binding | None:
 
 def running(client: Any) -> LiveCall | None:
     """The call of this client that is under way in this task or thread."""
-    live = CURRENT.get()
-    if live is None or live.ended:
+    live = get_current()
+    if live is None or live.end_ns:
         return None
     binding = binding_of(client)
     return live if binding is not None and live.probe is binding.probe else None
@@ -103,7 +111,7 @@ def running(client: Any) -> LiveCall | None:
 def refuse_if_closed(live: LiveCall, binding: Binding) -> None:
     """Raise `Refused` where the closed gate refuses any order of this call."""
     if binding.closed:
-        refuse(binding, live.requests)
+        refuse(binding, live.more.requests)
 
 
 def refuse(binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
@@ -133,8 +141,6 @@ Wanted = Callable[[], tuple[OrderRequest, ...]]
 class _LogicalCall:
     """What unified methods and endpoints have in common: orders pass the gate, and a call ends in one way."""
 
-    _observe: Callable[[LiveCall, Seen, Any], None] | None = None
-
     def __init__(self, adopt: Callable[[Any], None]) -> None:
         self._adopt = adopt
 
@@ -153,8 +159,8 @@ class _LogicalCall:
             requests = wanted() or (_unread(binding.probe, operation),)
         try:
             with _KEPT:
-                live = binding.probe.start(operation, label(symbol))
-                self._enter(live, binding, requests)
+                live = binding.probe.start(operation, label(symbol), requests)
+                live.own().gate_tokens = tuple([(g, g.enter(request)) for g in binding.gates for request in requests])
             if binding.closed:
                 refuse(binding, requests)
         except Refused as refused:
@@ -164,51 +170,53 @@ class _LogicalCall:
             raise
         return live
 
-    def _enter(self, live: LiveCall, binding: Binding, wanted: tuple[OrderRequest, ...]) -> None:
-        live.requests = wanted
-        live.gate_tokens = tuple([(gate, gate.enter(request)) for gate in binding.gates for request in wanted])
-
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
-        end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
+        end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
         binding = binding_of(client)
         if binding is not None:
             with _KEPT:
-                if live.requests:
-                    order_answer(live, binding.seen, result)
-                elif self._observe is not None and not live.unread:
-                    self._observe(live, binding.seen, result)
+                self._answered(live, binding.seen, result)
         self._end(live, end_ns, began_ns)
 
+    def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:
+        if live.more.requests:
+            order_answer(live, seen, result)
+
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
-        end_ns, began_ns = monotonic_ns(), 0 if live.cpu_ns is None else thread_time_ns()
+        end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
         with _KEPT:
-            live.cancelled = is_cancellation(error)
-            if not live.cancelled:
+            more = live.own()
+            more.cancelled = is_cancellation(error)
+            if not more.cancelled:
                 live.error = error_type(error)
                 # A key may have been set after the client was found.
                 scrubber.learn(secrets_of(client))
-                live.message = describe(error)
+                more.message = describe(error)
         binding = binding_of(client)
         with _KEPT:
-            if live.requests:
+            if live.more.requests:
                 by_get = endpoints_of(type(client)).placing_by_get
                 status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()
-                live.outcomes = tuple(
+                live.own().outcomes = tuple(
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
-                    for r in live.requests
+                    for r in live.more.requests
                 )
         self._end(live, end_ns, began_ns)
 
     def _end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         with _KEPT:
+            live.probe.leave(live)
+        with _KEPT:
             live.probe.end(live, end_ns, began_ns)
-        if live.gate_tokens:
-            said = {o.status for o in live.outcomes}
+        # Whatever failed: what is over is not current any more.
+        live.end_ns = live.end_ns or end_ns
+        if live.more.gate_tokens:
+            said = {o.status for o in live.more.outcomes}
             outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
-            for gate, token in live.gate_tokens:
+            for gate, token in live.more.gate_tokens:
                 gate.leave(token, outcome)
 
 
@@ -217,9 +225,11 @@ class UnifiedCall(_LogicalCall):
 
     def __init__(self, operation: str, symbol_at: int | None, adopt: Callable[[Any], None]) -> None:
         super().__init__(adopt)
-        self._observe = OBSERVERS.get(operation)
-        self._operation = operation
-        self._symbol_at = symbol_at
+        self.operation = operation
+        self.symbol_at = symbol_at
+        self.subject_at = None if symbol_at is None else symbol_at + 1
+        self.observe = self._observed if operation in OBSERVERS else None
+        self._copy = OBSERVERS.get(operation)
         self._sends_orders = operation in SENDS_ORDERS
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
@@ -231,27 +241,44 @@ class UnifiedCall(_LogicalCall):
             return self._begin_order(client, binding, args, kwargs)
         if running(client) is not None:
             return None
-        symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
-        live = binding.probe.start(self._operation, label(symbol))
-        # Balances asked for with parameters are often those of another wallet: funding, margin.
-        live.unread = self._operation == "fetch_balance" and bool(argument(args, kwargs, 0, "params"))
+        symbol = None if self.symbol_at is None else argument(args, kwargs, self.symbol_at, "symbol")
+        # Before the call begins: what fails from there on would leave it the current one.
+        symbol, is_unread = label(symbol), self._is_unread(args, kwargs)
+        live = binding.probe.start(self.operation, symbol)
+        live.more.unread = is_unread
         return live
+
+    def _is_unread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Balances asked for with parameters are often those of another wallet: funding, margin."""
+        return self.operation == "fetch_balance" and bool(argument(args, kwargs, 0, "params"))
+
+    def _observed(self, live: LiveCall, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Copy what is wanted of the answer to a reading call."""
+        binding = binding_of(args[0])
+        if self._copy is not None and binding is not None and not self._is_unread(args[1:], kwargs):
+            self._copy(live, binding.seen, result)
+
+    def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:
+        if live.more.requests:
+            order_answer(live, seen, result)
+        elif self._copy is not None and not live.more.unread:
+            self._copy(live, seen, result)
 
     def _begin_order(
         self, client: Any, binding: Binding, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> LiveCall | None:
-        probe, operation = binding.probe, self._operation
+        probe, operation = binding.probe, self.operation
 
         def wanted() -> tuple[OrderRequest, ...]:
             return orders.requests(probe.venue, probe.account, operation, args, kwargs)
 
         outer = running(client)
-        if outer is not None and outer.requests:
+        if outer is not None and outer.more.requests:
             return None
         # Also inside another call, such as close_position, or in a task that a read began: an order is its own call.
         symbol = None
         with _KEPT:
-            symbol = None if self._symbol_at is None else argument(args, kwargs, self._symbol_at, "symbol")
+            symbol = None if self.symbol_at is None else argument(args, kwargs, self.symbol_at, "symbol")
         return self._send(client, binding, operation, symbol, wanted)
 
 
@@ -264,15 +291,17 @@ class EndpointCall(_LogicalCall):
         if binding is None:
             return None
         outer, probe = running(client), binding.probe
-        if outer is not None and outer.requests:
+        if outer is not None and outer.more.requests:
             with _KEPT:
                 self._learn_client_id(outer, argument(args, kwargs, 3, "params"))
             return None
         try:
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
-            operation = _endpoint_name(path, api, method)
             sends_orders = endpoints_of(type(client)).sends_orders(method, path)
+            if outer is not None and not sends_orders:
+                return None
+            operation = _endpoint_name(path, api, method)
         except Exception as bug:
             failures.note("instrumentation", bug)
             # What cannot be told from an order must not pass a closed gate.
@@ -280,7 +309,7 @@ class EndpointCall(_LogicalCall):
                 refuse(binding, (_unread(probe, "endpoint"),))
             return None
         if not sends_orders:
-            return probe.start(operation, None) if outer is None else None
+            return probe.start(operation, None)
 
         def wanted() -> tuple[OrderRequest, ...]:
             return (orders.endpoint_request(probe.venue, probe.account, operation, params),)
@@ -289,14 +318,18 @@ class EndpointCall(_LogicalCall):
 
     def _learn_client_id(self, live: LiveCall, params: Any) -> None:
         """Where the bot gives an order no client id, ccxt gives it one: with it the order can be known again."""
-        request = live.requests[0]
-        if len(live.requests) > 1 or request.key.client_id is not None or not request.operation.startswith("create_"):
+        request = live.more.requests[0]
+        if (
+            len(live.more.requests) > 1
+            or request.key.client_id is not None
+            or not request.operation.startswith("create_")
+        ):
             return
         client_id = orders.sent_client_id(params)
         if client_id is not None:
             named = replace(request, key=replace(request.key, client_id=client_id))
-            live.requests = (named,)
-            for gate, token in live.gate_tokens:
+            live.own().requests = (named,)
+            for gate, token in live.more.gate_tokens:
                 gate.amend(token, named)
 
 

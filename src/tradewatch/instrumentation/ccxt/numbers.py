@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tradewatch.runtime.scrub import scrubber
-
 _MS = 1_000_000
-_LONGEST = 120
-_READ = 20_000
 _LARGEST_POWER = 60
 _LARGEST = 10**_LARGEST_POWER
 
@@ -39,25 +35,6 @@ def exact(value: Any, raw: Any = None) -> Decimal | None:
         return None
     # What no venue writes would take minutes to print.
     return number if number.is_finite() and abs(number.adjusted()) < _LARGEST_POWER else None
-
-
-def label(value: Any) -> str | None:
-    """A short text for a name or an id, without secrets; None where it is none. Runs no code of the bot."""
-    if type(value) is str:
-        text = value
-    elif type(value) is bytes:
-        text = value.decode("utf-8", "replace")
-    elif type(value) is float or (type(value) is int and abs(value) < _LARGEST):
-        text = repr(value)
-    elif isinstance(value, str):
-        text = str.__str__(value)
-    else:
-        return None
-    # Scrubbed before it is cut: half of a secret would not be known as one.
-    text = text[:_READ]
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be exported
-    return (scrubber.text(text) if "=" in text or ":" in text else scrubber.value(text))[:_LONGEST] or None
 
 
 def time_ns(milliseconds: Any) -> int | None:

@@ -1,20 +1,23 @@
 """What the answers of reading calls tell: prices, balances, the state of orders, the account's own trades.
 
-Everything is copied at the call, since bots change the structures that they are given; what was seen before is passed
-over by its id, so that polling the same list costs little.
+What is wanted is copied at the call, since bots change the structures that they are given. Prices and balances are
+copied as they stand and read later, on the safety thread; of orders and trades, what was seen before is passed over by
+its id, so that polling the same list costs little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic_ns
 from typing import Any
 
-from tradewatch.instrumentation.ccxt.numbers import exact, label, mapping
+from tradewatch.instrumentation.ccxt.numbers import exact, mapping
 from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
 from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, OrderStatus
-from tradewatch.telemetry.probe import LiveCall
+from tradewatch.runtime.safety import Stretch
+from tradewatch.runtime.scrub import label
+from tradewatch.telemetry.live import LiveCall, Told
 
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 50_000
@@ -57,7 +60,7 @@ def order_answer(live: LiveCall, seen: Seen, result: Any) -> None:
     orders = result if type(result) is list else [result]
     made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
     # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id.
-    live.outcomes = tuple(
+    live.own().outcomes = tuple(
         report_made or _without_id(live, i, order, now) for i, (report_made, order) in enumerate(made)
     )
     _orders(live, seen, [order for _, order in made], now)
@@ -77,13 +80,15 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
         if told.get("trades"):
             carried = fills_of_order(probe.account, told, now)
             fills += [f for f in carried if not seen.trade(f.market, f.order_id, f.trade_id)]
-    live.reports += tuple(reports)
-    live.fills += tuple(fills)
+    if reports or fills:
+        more = live.own()
+        more.reports += tuple(reports)
+        more.fills += tuple(fills)
 
 
 def _without_id(live: LiveCall, i: int, order: Any, now: int) -> OrderReport:
     """What became of an order that the answer gives no id."""
-    request = live.requests[min(i, len(live.requests) - 1)]
+    request = live.more.requests[min(i, len(live.more.requests) - 1)]
     status: OrderStatus = "rejected" if mapping(order).get("status") == "rejected" else "pending"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
@@ -104,7 +109,8 @@ def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
         made = fill(live.probe.account, told, {}, now, "trades")
         if made is not None and not seen.trade(made.market, made.order_id, made.trade_id):
             fills.append(made)
-    live.fills += tuple(fills)
+    if fills:
+        live.own().fills += tuple(fills)
 
 
 def _read_order(live: LiveCall, seen: Seen, result: Any) -> None:
@@ -117,18 +123,44 @@ def _read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
 
 
 def _read_balance(live: LiveCall, seen: Seen, result: Any) -> None:
-    totals = mapping(mapping(result).get("total"))
+    clock = live.probe.clock
+    end_ns = clock.now_ns()
+    # The call's own length, on the clock of fills, so that a fill that raced the answer can be told from one before it.
+    asked_s = (monotonic_ns() - live.start_ns) / 1e9
+    start_ns = end_ns - int(asked_s / clock.real_seconds(1.0) * 1e9)
+    live.told = _balances, live.probe.account, dict(mapping(mapping(result).get("total"))), start_ns, end_ns
+
+
+def _balances(account: str, totals: dict[Any, Any], start_ns: int, end_ns: int) -> Told:
     money = tuple(
         Money(amount, currency)
         for currency, value in totals.items()
         if type(currency) is str and (amount := exact(value)) is not None
     )
-    clock = live.probe.clock
-    end_ns = clock.now_ns()
-    # The call's own length, on the clock of fills, so that a fill that raced the answer can be told from one before it.
-    asked_s = (monotonic_ns() - live.start) / 1e9
-    start_ns = end_ns - int(asked_s / clock.real_seconds(1.0) * 1e9)
-    live.balances = Balances(live.probe.account, money, start_ns, end_ns)
+    return Told(balances=Balances(account, money, start_ns, end_ns))
+
+
+def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
+    live.told = _marks, (_quote(mapping(result)),), live.probe.clock.now_ns(), False
+
+
+def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
+    quotes = tuple([_quote(mapping(each)) for each in mapping(result).values()])
+    live.told = _marks, quotes, live.probe.clock.now_ns(), True
+
+
+def _quote(told: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    return told.get("symbol"), told.get("bid"), told.get("ask"), told.get("last")
+
+
+def _marks(quotes: tuple[tuple[Any, Any, Any, Any], ...], at_ns: int, in_bulk: bool) -> Told:
+    marks: list[Mark] = []
+    stretch = Stretch()
+    for quote in quotes:
+        stretch.step()
+        made = _mark(*quote, at_ns, in_bulk=in_bulk)
+        marks += [made] if made is not None else []
+    return Told(tuple(marks))
 
 
 def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int, *, in_bulk: bool = False) -> Mark | None:
@@ -143,25 +175,12 @@ def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int, *, in_bulk: bo
     return Mark(market, price, at_ns, "last", in_bulk) if price else None
 
 
-def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
-    told = mapping(result)
-    made = _mark(told.get("symbol"), told.get("bid"), told.get("ask"), told.get("last"), live.probe.clock.now_ns())
-    live.marks = (made,) if made is not None else ()
-
-
-def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
-    now = live.probe.clock.now_ns()
-    told = [mapping(t) for t in mapping(result).values()]
-    made = (_mark(t.get("symbol"), t.get("bid"), t.get("ask"), t.get("last"), now, in_bulk=True) for t in told)
-    live.marks = tuple(m for m in made if m is not None)
-
-
 def _read_book(live: LiveCall, seen: Seen, result: Any) -> None:
     told = mapping(result)
     bid, ask = _best(told.get("bids")), _best(told.get("asks"))
     if bid is not None and ask is not None:
-        made = _mark(told.get("symbol") or live.symbol, bid, ask, None, live.probe.clock.now_ns())
-        live.marks = (made,) if made is not None else ()
+        quote = (told.get("symbol") or live.symbol, bid, ask, None)
+        live.told = _marks, (quote,), live.probe.clock.now_ns(), False
 
 
 def _best(levels: Any) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from tradewatch.instrumentation.ccxt.numbers import exact, label, mapping, time_ns
+from tradewatch.instrumentation.ccxt.numbers import exact, mapping, time_ns
 from tradewatch.model import Fill, Money, OrderKey, OrderReport, OrderRequest, OrderStatus
+from tradewatch.runtime.scrub import label
 
 _STATUS: dict[str, OrderStatus] = {
     "open": "open",

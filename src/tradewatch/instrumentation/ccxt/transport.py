@@ -13,7 +13,7 @@ from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
 from tradewatch.model import Attempt
 from tradewatch.runtime.failures import failures
-from tradewatch.telemetry.probe import LiveCall
+from tradewatch.telemetry.live import LiveCall
 
 # Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
 WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
@@ -23,14 +23,15 @@ _USED_WEIGHT = "x-mbx-used-weight-1m"
 
 
 class _Sent:
-    """One HTTP attempt that is under way."""
+    """One HTTP attempt that is under way. A `fetch` of the bot's own class is `is_around` the one that it calls."""
 
-    __slots__ = ("live", "method", "start_ns", "status", "token", "url")
+    __slots__ = ("is_around", "live", "method", "start_ns", "status", "token", "url")
 
     def __init__(self, live: LiveCall, method: str, url: str) -> None:
         self.live = live
         self.method = method
         self.url = url
+        self.is_around = False
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
         self.start_ns = monotonic_ns()
@@ -50,12 +51,15 @@ class HttpAttempt:
             return None
         method = str(argument(args, kwargs, 1, "method", "GET"))
         # What an order call only reads on its way, markets say, may be waited for by others too: it passes.
-        if live.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
+        if live.more.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
             binding = binding_of(client)
             if binding is not None and not self._edit_goes_on(live):
                 refuse_if_closed(live, binding)
-            live.sent = True
+            live.own().sent = True
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
+        outer = _SENT.get()
+        if outer is not None and outer.live is live:
+            outer.is_around = True
         sent.token = _SENT.set(sent)
         return sent
 
@@ -64,9 +68,9 @@ class HttpAttempt:
 
         But not for ever: a halt is confirmed after 10 s at the latest, and nothing may be sent after that.
         """
-        if not live.sent or not live.requests[0].operation.startswith("edit_"):
+        if not live.more.sent or not live.more.requests[0].operation.startswith("edit_"):
             return False
-        return monotonic_ns() - live.start < live.probe.clock.real_seconds(_EDIT_S) * 1e9
+        return monotonic_ns() - live.start_ns < live.probe.clock.real_seconds(_EDIT_S) * 1e9
 
     def succeed(self, client: Any, sent: _Sent, result: Any) -> None:
         """The venue answered, and ccxt found no error in it."""
@@ -77,23 +81,28 @@ class HttpAttempt:
         self._end(sent, None if is_cancellation(error) else error)
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
-        with _KEPT:
-            where = urlsplit(sent.url)
-            sent.live.attempts.append(
-                Attempt(
-                    sent.start_ns,
-                    monotonic_ns(),
-                    sent.method,
-                    where.hostname or "",
-                    where.path,
-                    sent.status,
-                    None if error is None else error_type(error),
-                )
-            )
         if sent.token is not None:
             # ValueError: closed by the garbage collector in another context, where the attempt is not current.
             with suppress(ValueError):
                 _SENT.reset(sent.token)
+        if sent.is_around:
+            return
+        with _KEPT:
+            end_ns, live = monotonic_ns(), sent.live
+            where = urlsplit(sent.url)
+            attempt = Attempt(
+                sent.start_ns,
+                end_ns,
+                sent.method,
+                where.hostname or "",
+                where.path,
+                sent.status,
+                None if error is None else error_type(error),
+            )
+            # No call stands inside the statement, so no attempt of another thread is lost.
+            live.attempts += (attempt,)
+            if live.asked is not None and live.operation.spans is not None:
+                live.operation.spans.attempt(live, attempt)
 
 
 class Throttle:
@@ -107,7 +116,8 @@ class Throttle:
     def succeed(self, client: Any, state: tuple[LiveCall, int], result: Any) -> None:
         """The client lets the request go."""
         live, start_ns = state
-        live.throttle_ns += monotonic_ns() - start_ns
+        waited_ns = monotonic_ns() - start_ns
+        live.throttle_ns += waited_ns
 
     def fail(self, client: Any, state: tuple[LiveCall, int], error: BaseException) -> None:
         """Given up while waiting."""

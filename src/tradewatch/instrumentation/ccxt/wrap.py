@@ -147,7 +147,9 @@ class Ccxt:
             original = vars(owner).get(name)
             if not inspect.isfunction(original) or inspect.iscoroutinefunction(original) != is_async:
                 continue
-            wrapper = self._patches.wrap(owner, name, UnifiedCall(name, _symbol_at(original), self._made))
+            point = UnifiedCall(name, _symbol_at(original), self._made)
+            put = self._patches.wrap if name in SENDS_ORDERS else self._patches.measure
+            wrapper = put(owner, name, point)
             stood = original_of(wrapper)
             for klass in kind.__mro__:
                 if vars(klass).get(camel) is stood:

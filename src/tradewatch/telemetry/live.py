@@ -1,0 +1,121 @@
+"""A call while it runs, and until it has been read: what the bot's thread writes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from opentelemetry.context import Context
+from opentelemetry.trace import Span
+
+from tradewatch.model import Attempt, Balances, Call, Fill, Gate, Mark, OrderReport, OrderRequest
+from tradewatch.runtime.scrub import label
+from tradewatch.telemetry.cell import Cell
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.probe import Operation, Probe
+
+NOWHERE = Context()
+
+
+class More:
+    """What only some calls have: those that send orders, tell of them, fail, or do not take the short way."""
+
+    # Defaults stand on the class: most calls set few of them.
+    message: str | None = None
+    cancelled: bool = False
+    sent: bool = False
+    unread: bool = False
+    requests: tuple[OrderRequest, ...] = ()
+    gate_tokens: tuple[tuple[Gate, int], ...] = ()
+    outcomes: tuple[OrderReport, ...] = ()
+    reports: tuple[OrderReport, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    # What to make current again at the end; what the beginning took of the thread's CPU, where it was measured.
+    tokens: tuple[Any, Any] | None = None
+    cpu_ns: int = 0
+
+
+# Shared by all calls that have no more; nobody writes to it.
+NO_MORE = More()
+
+
+class Asked(msgspec.Struct, eq=False):
+    """The real span of a call. `offset_ns` leads from its monotonic times to the epoch; `is_over` once it was ended."""
+
+    span: Span
+    offset_ns: int
+    is_eager: bool
+    is_over: bool = False
+
+
+class Told(msgspec.Struct, eq=False):
+    """What reading an answer gave."""
+
+    marks: tuple[Mark, ...] = ()
+    balances: Balances | None = None
+
+
+class LiveCall(msgspec.Struct, eq=False, gc=False):
+    """A call that is running, and the record of it once it has ended.
+
+    Attempts are added by the transport, from whichever task or thread makes them. `end_ns` is 0 until all else is set:
+    who reads it and finds a time finds a whole call. `told` is what is left to be read of the answer, away from the
+    bot's thread: a function and its arguments, copied at the call. `parent` is the context in which the call began.
+
+    The garbage collector does not follow it, which saves a third of its cost; so what could lead back to it, `parent`
+    and `told`, is let go once the call has been recorded.
+    """
+
+    operation: Operation
+    symbol: str | None
+    parent: Context
+    start_ns: int
+    end_ns: int = 0
+    throttle_ns: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    error: str | None = None
+    told: tuple[Any, ...] | None = None
+    asked: Asked | None = None
+    more: More = NO_MORE
+
+    @property
+    def probe(self) -> Probe:
+        """Of the client whose call it is."""
+        return self.operation.probe
+
+    @property
+    def cell(self) -> Cell:
+        """Where the call is counted."""
+        operation = self.operation
+        return operation.cell if self.error is None else operation.probe.cell(operation.name, self.error)
+
+    def own(self) -> More:
+        """What more there is of this call, to be written to by the thread or task that makes the call."""
+        if self.more is NO_MORE:
+            self.more = More()
+        return self.more
+
+
+def described(live: LiveCall, told: Told) -> Call:
+    """A call as a frozen value, as far as it has come."""
+    more = live.more
+    return Call(
+        live.cell,
+        live.start_ns,
+        live.end_ns,
+        live.throttle_ns,
+        live.attempts,
+        live.error,
+        more.message,
+        live.parent,
+        label(live.symbol),
+        more.cancelled,
+        more.requests,
+        more.outcomes,
+        more.reports,
+        more.fills,
+        told.marks,
+        told.balances,
+        None if live.operation.spans is None else live,
+    )

@@ -1,0 +1,272 @@
+"""From calls to spans, in three ways that give the same span.
+
+Nobody asked for it: made from the record on the service thread. Somebody asked for it while the call ran: started by
+the SDK at that moment, with the call's own start time, and ended at the call's end on the bot's thread. A processor
+that is neither ours nor the SDK's Simple or Batch listens: started and ended by the SDK with the call, so that
+`on_start` and `on_end` come on the bot's thread, parent before child.
+
+The sampler is asked once for each span, with the attributes that are known at its start.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+)
+
+from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import scrubber
+from tradewatch.semconv import attributes as a
+from tradewatch.telemetry import otel
+from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, described
+from tradewatch.telemetry.otel import Value
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.probe import Operation
+
+_UNSET = Status(StatusCode.UNSET)
+
+
+def spans_to(provider: TracerProvider | None, scope: str, extra: Mapping[str, str]) -> Spans | None:
+    """Spans for a provider; None where nobody wants any."""
+    if provider is None:
+        return None
+    tracer = provider.get_tracer(scope)
+    return None if isinstance(tracer, NoOpTracer) else Spans(provider, tracer, extra)
+
+
+class Spans:
+    """The spans of one watch.
+
+    Args:
+        provider: whose processors get the spans.
+        tracer: of that provider.
+        extra: attributes for every call's span.
+
+    Attributes:
+        eager: whether spans are started with their calls, for a processor that listens to starts.
+    """
+
+    def __init__(self, provider: TracerProvider, tracer: Any, extra: Mapping[str, str]) -> None:
+        self._provider = provider
+        self._tracer = tracer
+        self._extra = dict(extra)
+        # The attributes that all calls of an operation have.
+        self._always: weakref.WeakKeyDictionary[Operation, dict[str, Value]] = weakref.WeakKeyDictionary()
+        # One lock for each call that is being asked at this moment, and for no other.
+        self._locks: dict[int, threading.RLock] = {}
+        self._as_the_sdk = hasattr(tracer, "span_processor") and otel.makes_the_same_spans()
+        self.eager = True
+        self.look()
+
+    def look(self) -> None:
+        """See which processors there are: the application may have added one."""
+        self.eager = not (self._as_the_sdk and otel.only_ends(self._provider))
+
+    def begin_eagerly(self, live: LiveCall) -> None:
+        """Start a call's span now, on the thread that makes the call."""
+        live.asked = self._started(live, is_eager=True)
+
+    def real(self, live: LiveCall) -> Span:
+        """The call's span as the SDK's own, started at the first question; all threads get the same one."""
+        asked = live.asked
+        if asked is None:
+            with self._asking(live):
+                asked = live.asked
+                if asked is None:
+                    asked = live.asked = self._started(live, is_eager=False)
+            self._locks.pop(id(live), None)
+        # It may have ended between the question and the answer, or long ago.
+        if live.end_ns:
+            self.finish(live)
+        return asked.span
+
+    def finish(self, live: LiveCall) -> None:
+        """End the span of a call that has ended: once, by whoever sees first that it is both there and over."""
+        asked = live.asked
+        if asked is None:
+            return
+        # No call stands between the reading and the writing, so no other thread does.
+        was_over, asked.is_over = asked.is_over, True
+        if was_over or not asked.span.is_recording():
+            return
+        call = described(live, Told())
+        asked.span.set_attributes(_end_attributes(call))
+        if call.error is not None:
+            asked.span.set_status(Status(StatusCode.ERROR, call.message))
+        asked.span.end(call.end_mono_ns + asked.offset_ns)
+
+    def attempt(self, live: LiveCall, attempt: Attempt) -> None:
+        """The span of an attempt that has ended, where the call's was started eagerly; on the bot's thread."""
+        asked = live.asked
+        if asked is None or not asked.is_eager:
+            return
+        n = sum((one.method, one.path) == (attempt.method, attempt.path) for one in live.attempts if one is not attempt)
+        span = self._tracer.start_span(
+            attempt.method,
+            trace.set_span_in_context(asked.span, live.parent),
+            SpanKind.CLIENT,
+            _attempt_start(attempt, n),
+            start_time=attempt.start_mono_ns + asked.offset_ns,
+        )
+        if span.is_recording():
+            span.set_attributes(_attempt_end(attempt))
+            if attempt.error is not None:
+                span.set_status(Status(StatusCode.ERROR, attempt.error))
+            span.end(attempt.end_mono_ns + asked.offset_ns)
+
+    def emit(self, call: Call, offset_ns: int) -> None:
+        """Hand the processors what they have not had yet of a call: its span unless it was asked for, its attempts.
+
+        Args:
+            call: as it was written down.
+            offset_ns: from the monotonic clock to the epoch.
+        """
+        live: LiveCall = call.span
+        asked, made = live.asked, None
+        if asked is None:
+            with self._asking(live):
+                asked = live.asked
+                if asked is None:
+                    identity, made = self._from_record(call, offset_ns)
+                    asked = live.asked = Asked(NonRecordingSpan(identity), offset_ns, is_eager=False, is_over=True)
+            self._locks.pop(id(live), None)
+        live.parent = NOWHERE
+        if call.attempts and not asked.is_eager:
+            self._attempts(call, asked)
+        if made is not None:
+            self._tracer.span_processor.on_end(made)
+
+    def _asking(self, live: LiveCall) -> threading.RLock:
+        # `setdefault` is atomic. A thread that comes when the lock has been let go sees what was done under it.
+        return self._locks.setdefault(id(live), threading.RLock())
+
+    def _started(self, live: LiveCall, *, is_eager: bool) -> Asked:
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        span: Span = trace.INVALID_SPAN
+        # The sampler and `on_start` see the context that the call began in, as they would have at its beginning.
+        token = otel.set_context(live.parent)
+        try:
+            with failures.kept("spans"):
+                span = self._tracer.start_span(
+                    live.operation.span_name,
+                    live.parent,
+                    SpanKind.INTERNAL,
+                    self._start_attributes(described(live, Told()), live.operation),
+                    start_time=live.start_ns + offset_ns,
+                )
+        finally:
+            otel.reset_context(token)
+        return Asked(span, offset_ns, is_eager)
+
+    def _from_record(self, call: Call, offset_ns: int) -> tuple[SpanContext, Any | None]:
+        operation: Operation = call.span.operation
+        return otel.made_from_record(
+            self._tracer,
+            operation.span_name,
+            call.parent,
+            SpanKind.INTERNAL,
+            self._start_attributes(call, operation),
+            _end_attributes(call),
+            _UNSET if call.error is None else Status(StatusCode.ERROR, call.message),
+            call.start_mono_ns + offset_ns,
+            call.end_mono_ns + offset_ns,
+        )
+
+    def _attempts(self, call: Call, asked: Asked) -> None:
+        inside = Context({**call.parent, otel.SPAN_KEY: NonRecordingSpan(asked.span.get_span_context())})
+        before: dict[tuple[str, str], int] = {}
+        for attempt in call.attempts:
+            key = attempt.method, attempt.path
+            n = before.get(key, 0)
+            before[key] = n + 1
+            _, made = otel.made_from_record(
+                self._tracer,
+                attempt.method,
+                inside,
+                SpanKind.CLIENT,
+                _attempt_start(attempt, n),
+                _attempt_end(attempt),
+                _UNSET if attempt.error is None else Status(StatusCode.ERROR, attempt.error),
+                attempt.start_mono_ns + asked.offset_ns,
+                attempt.end_mono_ns + asked.offset_ns,
+            )
+            if made is not None:
+                self._tracer.span_processor.on_end(made)
+
+    def _start_attributes(self, call: Call, operation: Operation) -> dict[str, Value]:
+        found = self._always.get(operation)
+        if found is None:
+            named = {a.EXCHANGE.name: operation.probe.venue, a.OPERATION.name: operation.name}
+            found = self._always[operation] = {**self._extra, **_scrubbed(named)}
+        if len(call.requests) != 1:
+            return found if call.symbol is None else {**found, a.SYMBOL.name: call.symbol}
+        request = call.requests[0]
+        given = {
+            a.SYMBOL.name: request.key.symbol or call.symbol,
+            a.ORDER_SIDE.name: request.side,
+            a.ORDER_TYPE.name: request.type,
+            a.ORDER_AMOUNT.name: _text(request.amount),
+            a.ORDER_PRICE.name: _text(request.price),
+            a.CLIENT_ID.name: request.key.client_id,
+        }
+        return {**found, **_scrubbed(given)}
+
+
+def _end_attributes(call: Call) -> dict[str, Value]:
+    found: dict[str, Value | None] = {a.ATTEMPTS.name: len(call.attempts)}
+    if call.throttle_ns:
+        found[a.THROTTLE.name] = call.throttle_ns / 1e9
+    if call.error is not None:
+        found[a.ERROR_TYPE.name] = call.error
+    if call.cancelled:
+        found[a.CANCELLED.name] = True
+    if len(call.requests) == 1 and call.outcomes:
+        outcome: OrderReport = call.outcomes[0]
+        found |= {
+            a.CLIENT_ID.name: outcome.key.client_id,
+            a.ORDER_ID.name: outcome.key.order_id,
+            a.ORDER_STATUS.name: outcome.status,
+            a.ORDER_FILLED.name: _text(outcome.filled),
+            a.ORDER_AVERAGE.name: _text(outcome.average),
+        }
+    return _scrubbed(found)
+
+
+def _attempt_start(attempt: Attempt, n: int) -> dict[str, Value]:
+    return _scrubbed(
+        {
+            a.HTTP_METHOD.name: attempt.method,
+            a.SERVER.name: attempt.host,
+            a.URL_PATH.name: attempt.path,
+            a.RESEND.name: n or None,
+        }
+    )
+
+
+def _attempt_end(attempt: Attempt) -> dict[str, Value]:
+    return _scrubbed({a.HTTP_STATUS.name: attempt.status, a.ERROR_TYPE.name: attempt.error})
+
+
+def _scrubbed(found: Mapping[str, Value | None]) -> dict[str, Value]:
+    return {k: scrubber.value(v) if type(v) is str else v for k, v in found.items() if v is not None}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else f"{value:f}"
