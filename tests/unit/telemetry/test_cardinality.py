@@ -175,4 +175,4 @@ def test_endpoints_without_end_are_one_series(blocking, venue, make_bot, watch_o
 
     until(lambda: overflow() == 100)
     [(_, _, binding)] = watch._clients
-    assert len(binding.probe._ok) == 200
+    assert len(binding.probe.operations) == 200
