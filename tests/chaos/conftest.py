@@ -1,6 +1,7 @@
 """Bots as processes of their own, and an address that never answers."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def run(tmp_path):
     """Starts a bot: with a client of an exchange at `url`, and watched, unless said."""
     started = []
 
-    def start(body, url="http://127.0.0.1:9", watched=True, client=True):
+    def start(body, url="http://127.0.0.1:9", watched=True, client=True, stdin=False, environment=None):
         script = tmp_path / f"bot{len(started)}.py"
         head = _HEAD + (_CLIENT if client else "") + (_WATCHED if client and watched else "")
         script.write_text(head + textwrap.dedent(body))
@@ -63,7 +64,8 @@ def run(tmp_path):
             [sys.executable, "-W", "error::ResourceWarning", str(script), url, str(tmp_path / "state")],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            env=os.environ | (environment or {}),
             text=True,
         )
         started.append(process)
