@@ -1,6 +1,7 @@
 """A process that is suspended, and a wall clock that is set while the bot trades."""
 
 import importlib.resources
+import itertools
 import os
 import signal
 import time
@@ -81,7 +82,7 @@ def test_a_wall_clock_that_is_set_shakes_nothing(venue, run, stepped):
         said = sound(ask(process, "time.sleep(1)"))
         assert said["slowest"] < 10
         came.append(said["at"])
-    steps = [later - earlier for earlier, later in zip(came, came[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(came)]
     assert [round(each / 100) for each in steps] == [864, -36, -828]
     assert ask(process, 'watch.halt("seen enough")')["state"] == "HALTED"
     refused = """
