@@ -82,7 +82,8 @@ def test_a_scrape_agrees_with_the_log_and_the_status(api, venue, make_bot, watch
         found = scrape(endpoint)
         calls = sum(v for (name, _), v in found.items() if name == "trading_exchange_call_duration_seconds_count")
         orders = sum(v for (name, _), v in found.items() if name == "trading_orders_total")
-        return found if (calls, orders) == (8, 4) else None
+        attempts = sum(v for (name, _), v in found.items() if name == "trading_exchange_request_duration_seconds_count")
+        return found if (calls, orders, attempts) == (8, 4, len(place.log())) else None
 
     found = until(settled)
     counts = Counter()
