@@ -22,7 +22,7 @@ from tradewatch.store.unavailable import StoreUnavailable, from_sqlite_error
 
 DAMAGED = "store.damaged"
 _NAME = "events.db"
-_PAGE_ROWS = 500
+_PAGE_ROWS = 20
 
 
 class Damaged(msgspec.Struct, frozen=True):
