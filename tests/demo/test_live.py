@@ -55,8 +55,8 @@ def test_view_fits_the_height(made, width, height):
 @pytest.mark.parametrize("size", [(80, 24), (100, 40), (132, 50)])
 def test_halt_says_why_with_its_numbers_and_how_many_orders_it_refused(made, size):
     text = " ".join(shown(made.halted(), *size).split())
-    for part in ("■ HALTED by DailyLoss at 2023-03-03 01:31:39 UTC", "lost 3.33% today", "= 23616.6", "24430.7", "= 0.03",
-                 "confirmed on disk",
+    for part in ("■ HALTED by DailyLoss at 2023-03-03 01:31:39 UTC", "lost 3.33% today", "= 23616.6", "24430.7",
+                 "= 0.03", "confirmed on disk",
                  "5 orders refused", "▲ DailyLoss firing", "4.68% of 3%", "5.3% of a core"):  # fmt: skip
         assert part in text
 

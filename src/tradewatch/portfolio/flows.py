@@ -1,9 +1,9 @@
 """Money that came or went while nobody watched: told from trades, and taken out of what losses are measured against.
 
-What the balances say beyond the books is judged by worth, once for each account. Trades that are heard of later explain
-some of it: then it is judged again, and what was taken out follows. A flow shifts the day's start by its amount, so that
-the day's result in money stays, and scales what ratios are measured against, so that those stay: a loss of 8 % is one of
-8 % also after half of the money has been withdrawn.
+What the balances say beyond the books is judged by worth, once for each account. Trades that are heard of later
+explain some of it: then it is judged again, and what was taken out follows. A flow shifts the day's start by its
+amount, so that the day's result in money stays, and scales what ratios are measured against, so that those stay: a loss
+of 8 % is one of 8 % also after half of the money has been withdrawn.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ import msgspec
 from tradewatch.portfolio.arithmetic import ZERO, add, divide, multiply, shown, subtract, total
 from tradewatch.portfolio.readings import DayStart, Peak
 
-NOTHING: Mapping[str, Decimal] = {}
-
 
 class Judged(msgspec.Struct, frozen=True):
     """What the balances of one account said beyond the books, and what that was taken for.
 
     `flow` and `trade` are amounts by currency: one of them is empty. `rates` are those of the first judgement, in the
-    reporting currency, and `equity` was measured with all of it in; `day` and `peak_ns` tell the day's start and the
-    peak that the flow was taken out of from later ones, which it is no part of.
+    reporting currency; `equity` is that of then, had nothing else come or gone at once. `day` and `peak_ns` tell the
+    day's start and the peak that the flow was taken out of from later ones, which have it in.
     """
 
     flow: Mapping[str, Decimal]
@@ -36,9 +34,33 @@ class Judged(msgspec.Struct, frozen=True):
     peak_ns: int | None
 
     @property
+    def amounts(self) -> Mapping[str, Decimal]:
+        """All that was judged, by currency."""
+        return self.flow or self.trade
+
+    @property
     def worth(self) -> Decimal:
         """What came less what went, in the reporting currency, by `rates`."""
         return worth(self.flow, self.rates)
+
+
+UNJUDGED = Judged({}, {}, {}, ZERO, None, None)
+
+
+def judged(
+    was: Judged, amounts: Mapping[str, Decimal], rates: Mapping[str, Decimal], start: DayStart | None, peak: Peak | None
+) -> Judged:
+    """The judgement of these amounts, the first or another one; `start` and `peak` are those of the first."""
+    trade = is_trade(amounts, rates)
+    is_first = was is UNJUDGED
+    return Judged(
+        flow={} if trade else amounts,
+        trade=amounts if trade else {},
+        rates=rates,
+        equity=was.equity,
+        day=(None if start is None else start.day) if is_first else was.day,
+        peak_ns=(None if peak is None else peak.at_ns) if is_first else was.peak_ns,
+    )
 
 
 def worth(amounts: Mapping[str, Decimal], rates: Mapping[str, Decimal]) -> Decimal:
@@ -60,8 +82,8 @@ def is_trade(amounts: Mapping[str, Decimal], rates: Mapping[str, Decimal]) -> bo
 def scaled(measure: Decimal, flow_was: Decimal, flow: Decimal, equity: Decimal) -> Decimal:
     """What ratios are measured against, once a flow turns out to be `flow` and not `flow_was`.
 
-    The measure goes with equity after / equity before the flow. Where there was nothing above zero before (or is nothing
-    after) there is no such ratio, and it begins anew with `equity`, which is that after.
+    The measure goes with equity after / equity before the flow. Where there was nothing above zero before (or is
+    nothing after) there is no such ratio, and it begins anew with `equity`, which is that after.
     """
     before_was, before = subtract(equity, flow_was), subtract(equity, flow)
     if before_was <= 0 or before <= 0:

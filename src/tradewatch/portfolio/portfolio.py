@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from decimal import Decimal
 
+import msgspec
+
 from tradewatch.model import Balances, Clock, Equity, Fill, Mark, Money, OrderKey, OrderReport
 from tradewatch.portfolio import flows, performance
-from tradewatch.portfolio.arithmetic import ZERO, multiply, shown, total
+from tradewatch.portfolio.arithmetic import ZERO, add, multiply, shown, subtract, total
 from tradewatch.portfolio.equity import valuation
 from tradewatch.portfolio.ledger import Ledger, Movement
 from tradewatch.portfolio.market import Market, market_of
@@ -39,7 +41,7 @@ class Portfolio:
 
     Args:
         clock: the time that ages and days are read from.
-        currency: what equity is in; None takes that of an earlier run, else the quote currency of the first market seen.
+        currency: what equity is in; None takes that of an earlier run, else the quote currency of the first market.
         mark_max_age_s: a price older than this is stale. Seconds.
     """
 
@@ -227,69 +229,66 @@ class Portfolio:
         day = None if self._day_start is None else self._day_start.day
         # Before flows are taken out: they are not in what was known last before midnight either.
         self._day_start = performance.day_start_over_midnight(self._day_start, self._last_priced, equity)
-        self._take_out(self._flow_of_counting(counted), value)
-        for account in self._live:
-            self._judge(account, value)
+        self._take_out_flows(counted, value)
         self._day_start = performance.day_start_after(self._day_start, equity)
         self._peak = performance.peak_after(self._peak, equity)
         self._last_priced, self._is_measured = equity, True
         if self._day_start is not None and self._day_start.day != day:
             self.remeasured += 1
 
-    def _flow_of_counting(self, counted: Set[tuple[str, str]]) -> Decimal:
-        """The worth of what counts from now on, or no longer: an account, or a currency. It is no profit and no loss."""
+    def _take_out_flows(self, counted: Set[tuple[str, str]], equity: Decimal) -> None:
+        """Have the day's start and the peak rest on what equity counts now, and follow what balances say beyond books.
+
+        What balances say is judged again whenever trades that are told late explain more of it, or more of it counts.
+        """
         before, self._counted = self._counted, counted
-        if before is None or before == counted:
-            return ZERO
-        self.remeasured += 1
-        gone = {(account, of): self._wallet(account).amount(of) for account, of in before - counted}
-        come = {
-            (account, of): self._left.pop((account, of), self._wallet(account).before.get(of, ZERO))
-            for account, of in counted - before
-        }
-        self._left |= gone
-        moved = [*come.items(), *((listed, amount.copy_negate()) for listed, amount in gone.items())]
-        return total(multiply(amount, self._worth_of_one(of) or ZERO) for (_, of), amount in moved if amount)
+        begun = frozenset() if before is None else counted - before
+        worth = ZERO if before is None else self._worth_of_counting(begun, before - counted)
+        fresh: dict[str, tuple[flows.Judged, Decimal]] = {}
+        for account in self._live:
+            unexplained = self._wallet(account).unexplained()
+            amounts = {of: unexplained[of] for of in sorted(unexplained) if (account, of) in counted}
+            was = self._judged.get(account, flows.UNJUDGED)
+            if amounts == was.amounts:
+                continue
+            rates = {of: self._worth_of_one(of) or ZERO for of in amounts} | dict(was.rates)
+            judged = flows.judged(was, amounts, rates, self._day_start, self._peak)
+            if was is flows.UNJUDGED or any((account, of) in begun for of in amounts):
+                came = subtract(judged.worth, was.worth)
+                fresh[account] = judged, came
+                worth = add(worth, came)
+            else:
+                self._judged[account] = judged
+                self._take_out(was.worth, judged.worth, judged.equity, of=judged)
+        for account, (judged, came) in fresh.items():
+            # All flows of this moment together changed equity: another worth of this one is another equity before them.
+            self._judged[account] = msgspec.structs.replace(judged, equity=subtract(equity, subtract(worth, came)))
+        self._take_out(ZERO, worth, equity)
 
-    def _judge(self, account: str, equity: Decimal) -> None:
-        """Have the day's start and the peak follow what the account's balances say beyond the books, if that is a flow.
+    def _worth_of_counting(self, begun: Set[tuple[str, str]], ended: Set[tuple[str, str]]) -> Decimal:
+        """The worth of what counts from now on less that of what does not any more, accounts or currencies."""
+        moved: list[tuple[str, Decimal]] = []
+        for account, of in sorted(begun):
+            moved.append((of, self._left.pop((account, of), self._wallet(account).before.get(of, ZERO))))
+        for account, of in sorted(ended):
+            self._left[(account, of)] = self._wallet(account).amount(of)
+            moved.append((of, self._left[(account, of)].copy_negate()))
+        if moved:
+            self.remeasured += 1
+        return total(multiply(amount, self._worth_of_one(of) or ZERO) for of, amount in moved if amount)
 
-        Judged again whenever the books explain more of it, or more of it counts.
+    def _take_out(self, was: Decimal, worth: Decimal, equity: Decimal, of: flows.Judged | None = None) -> None:
+        """Have the day's start and the peak rest on a flow of this worth, taken for one of `was` before.
+
+        `equity` was measured with the flow in. Of an earlier judgement, what was set after it is left: it has it in.
         """
-        counted = self._counted or ()
-        unexplained = self._wallet(account).unexplained()
-        amounts = {of: unexplained[of] for of in sorted(unexplained) if (account, of) in counted}
-        was = self._judged.get(account)
-        if amounts == ({} if was is None else {**was.flow, **was.trade}):
-            return
-        rates = {of: self._worth_of_one(of) or ZERO for of in amounts} | (dict(was.rates) if was is not None else {})
-        is_trade = flows.is_trade(amounts, rates)
-        judged = flows.Judged(
-            flow={} if is_trade else amounts,
-            trade=amounts if is_trade else {},
-            rates=rates,
-            equity=equity if was is None else was.equity,
-            day=(None if self._day_start is None else self._day_start.day) if was is None else was.day,
-            peak_ns=(None if self._peak is None else self._peak.at_ns) if was is None else was.peak_ns,
-        )
-        self._judged[account] = judged
-        worth_was = ZERO if was is None else was.worth
-        self._take_out(judged.worth, judged.equity, worth_was, judged)
-
-    def _take_out(
-        self, worth: Decimal, equity: Decimal, worth_was: Decimal = ZERO, judged: flows.Judged | None = None
-    ) -> None:
-        """Have the day's start and the peak rest on a flow of this worth, which was taken for another before.
-
-        `equity` was measured with the flow in. Those of after the judgement are left: they have it in.
-        """
-        if worth == worth_was:
+        if worth == was:
             return
         self.remeasured += 1
-        if self._day_start is not None and (judged is None or judged.day == self._day_start.day):
-            self._day_start = flows.day_start_with(self._day_start, worth_was, worth, equity)
-        if self._peak is not None and (judged is None or judged.peak_ns == self._peak.at_ns):
-            self._peak = flows.peak_with(self._peak, worth_was, worth, equity)
+        if self._day_start is not None and (of is None or of.day == self._day_start.day):
+            self._day_start = flows.day_start_with(self._day_start, was, worth, equity)
+        if self._peak is not None and (of is None or of.peak_ns == self._peak.at_ns):
+            self._peak = flows.peak_with(self._peak, was, worth, equity)
 
     def _worth_of_one(self, currency: str) -> Decimal | None:
         """One of a currency in the reporting currency: as of now, else as of an earlier run."""

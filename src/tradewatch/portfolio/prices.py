@@ -71,8 +71,8 @@ class Prices:
 
         Prices that are not above zero, not finite, or of no BASE/QUOTE market are refused and counted in `refused`.
         Marks count in the order in which they come: a wall clock that is set back must not freeze a price. One that is
-        `FAR` from one of the last ten minutes waits for a second one. Where that is near it, the second counts; where it
-        is far too, on the same side, as in a crash, the nearer of the two counts.
+        `FAR` from one of the last ten minutes waits for a second one. Where that is near it, the second counts; where
+        it is far too, on the same side, as in a crash, the nearer of the two counts.
         """
         market = market_of(mark.market)
         if market is None or not _is_price(mark.price):

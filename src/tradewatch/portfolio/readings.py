@@ -67,7 +67,7 @@ class DayStart(msgspec.Struct, frozen=True):
 
 
 class Peak(msgspec.Struct, frozen=True):
-    """The highest equity with no price missing or old, scaled by what flows did to it: what drawdown is measured from."""
+    """The highest equity with no price missing or old, scaled by what flows did to equity: drawdown begins there."""
 
     equity: Decimal
     currency: str

@@ -10,7 +10,7 @@ books of neither know, and a fill that is heard of late and explains it makes th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from decimal import Decimal
 
 from tradewatch.model import Balances, Money
@@ -19,8 +19,9 @@ from tradewatch.portfolio.arithmetic import ZERO, add, is_bookable, multiply, su
 from tradewatch.portfolio.ledger import Ledger, Movement
 from tradewatch.runtime.safety import Stretch
 
-# How far a venue's clock may be from this one, and a fill still be told from balances by amounts alone: the delay of a
-# request and a clock that nobody sets are within it, and the more it is, the more fills could be taken for a difference.
+# How far a venue's clock may be from this one, and a fill still be told from balances by amounts alone. The delay of a
+# request and the drift of a clock that is set now and then are within it; the wider it is, the more fills there are
+# that could explain a difference by chance.
 SKEW_NS = 5_000_000_000
 # Balances that hold less than this of everything the account held may be a venue's slip, or another wallet of it.
 _NOTHING = Decimal("0.05")
@@ -170,7 +171,7 @@ class Wallet:
                 return
 
     def _beyond(
-        self, books: Mapping[str, Decimal], shift: Mapping[str, Decimal] | None = None, of: Iterable[str] | None = None
+        self, books: Mapping[str, Decimal], shift: Mapping[str, Decimal] | None = None, of: Set[str] | None = None
     ) -> Mapping[str, Decimal]:
         """What the opening, `shift` more than it is, says beyond that of other books."""
         found: dict[str, Decimal] = {}

@@ -294,7 +294,7 @@ def test_the_day_begins_with_its_first_equity_and_utc_midnight_begins_another(cl
     assert portfolio.snapshot().day_start is None
     portfolio.balances(balances(0, BTC="5", USDT="500"))
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 21), Decimal(1000), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 21), Decimal(1000), "USDT", Decimal(1000))
     assert (snapshot.daily_pnl, snapshot.daily_loss_ratio, snapshot.drawdown_ratio) == (0, 0, 0)
     mark(portfolio, clock, 94)
     snapshot = portfolio.snapshot()
@@ -305,7 +305,7 @@ def test_the_day_begins_with_its_first_equity_and_utc_midnight_begins_another(cl
     assert portfolio.snapshot().daily_pnl == -30
     clock.pass_s(0.001)
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(970), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(970), "USDT", Decimal(970))
     assert (snapshot.daily_pnl, snapshot.drawdown_ratio) == (0, Decimal("0.03"))
 
 
@@ -341,7 +341,7 @@ def test_what_is_lost_over_midnight_between_two_readings_belongs_to_the_new_day(
     clock.pass_s(90)
     mark(portfolio, clock, 60)
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(1000), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(1000), "USDT", Decimal(1000))
     assert (snapshot.daily_pnl, snapshot.daily_loss_ratio) == (-200, Decimal("0.2"))
 
 
