@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 import tradewatch
+from tradewatch.portfolio import BALANCES_NOT_SEEN
 
 SYMBOL = "BTC/USDT"
 PLACES = Decimal("1e-18")
@@ -135,14 +136,20 @@ def test_a_result_that_the_bot_changes_is_booked_as_it_came(api, venue, make_bot
     assert watch.status().orders == {"filled": 1}
 
 
-def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(api, venue, make_bot, watch_over, application):
+@pytest.mark.parametrize("ticker_first", [True, False])
+def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(
+    api, venue, make_bot, watch_over, application, until, ticker_first
+):
     """A tenth of the account goes between two runs: without the flow it would be a loss beyond every limit."""
     figures = []
     for usdt in ("18000", "15500"):
         place = venue(rows=rows(3), balances={"BTC": "0.5", "USDT": usdt})
         client = api.client(place)
         watch = watch_over(make_bot(client), clock=place.clock, currency="USDT", account="main", **application.settings)
+        if ticker_first:
+            api.do(client.fetch_ticker(SYMBOL))
         api.do(client.fetch_balance())
+        until(lambda watch=watch: BALANCES_NOT_SEEN not in watch.status().portfolio.equity.stale)
         api.do(client.fetch_ticker(SYMBOL))
         tradewatch.shutdown()
         figures.append(watch.status())
@@ -150,7 +157,7 @@ def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(api, venue, make_bot, 
     assert before.equity.value - after.equity.value == 2500
     assert before.peak.equity - after.peak.equity == before.day_start.equity - after.day_start.equity == 2500
     assert (after.daily_pnl, after.drawdown_ratio) == (0, 0)
-    assert [(of.currency, of.amount) for of in after.flows] == [("USDT", -2500)]
+    assert [(of.account, of.currency, of.amount) for of in after.flows] == [("main-binance", "USDT", -2500)]
     assert figures[1].breaker.state == "ACTIVE"
 
 

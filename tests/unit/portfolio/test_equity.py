@@ -415,3 +415,29 @@ def test_before_any_market_was_seen_what_is_held_is_not_worth_zero(clock):
     assert equity(portfolio) == (None, (NO_MARKET_SEEN,))
     mark(portfolio, clock, 100)
     assert equity(portfolio) == (100, ())
+
+
+def test_a_contracts_price_far_from_the_last_is_doubted_too(clock):
+    clock.pass_s(50)
+    portfolio = Portfolio(clock)
+    mark(portfolio, clock, 100, "BTC/USDT:USDT")
+    portfolio.balances(balances(0, USDT="1000"))
+    portfolio.fill(fill("buy", 2, 100, 20, market="BTC/USDT:USDT"))
+    assert equity(portfolio) == (1_000, ())
+    portfolio.mark(Mark("BTC/USDT:USDT", Decimal(80), clock.now_ns(), "mid"))
+    assert equity(portfolio) == (1_000, ("BTC/USDT:USDT: a price far from the last one waits for a second",))
+
+
+def test_of_two_moments_that_explain_the_balances_the_nearer_one_is_taken(clock):
+    """Either the first purchase was not in the first balances yet, or the later sale was already."""
+    clock.pass_s(100)
+    portfolio = Portfolio(clock)
+    mark(portfolio, clock, 100)
+    portfolio.fill(fill("buy", 1, 100, -1))
+    portfolio.balances(balances(0, BTC="5", USDT="500"))
+    portfolio.fill(fill("sell", 1, 100, 3))
+    portfolio.snapshot()
+    portfolio.balances(balances(60, BTC="5", USDT="500"))
+    assert equity(portfolio) == (1_000, ())
+    [counted] = portfolio.watermarks().counted
+    assert counted.cut_ns == START_NS - SECOND - 1
