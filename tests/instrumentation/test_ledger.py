@@ -2,11 +2,14 @@
 
 import random
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 import tradewatch
+from tradewatch.model import OrderReport
 from tradewatch.portfolio import BALANCES_NOT_SEEN
+from tradewatch.store import Store, decode
 
 SYMBOL = "BTC/USDT"
 PLACES = Decimal("1e-18")
@@ -179,3 +182,19 @@ def test_one_false_price_halts_nothing_and_a_second_one_does(
         api.do(client.fetch_ticker(SYMBOL))
         until(lambda expected=expected: state() == expected)
         hand_clock.pass_seconds(58)
+
+
+def test_of_what_orders_say_they_filled_only_what_no_trade_explains_is_kept(api, venue, make_bot, watch_over):
+    """An order of before the watch is read by its number: its report is all there is of it."""
+    place = venue(balances={"BTC": "1", "USDT": "100000"})
+    client = api.client(place)
+    before = api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    watch = watch_over(make_bot(client), clock=place.clock, currency="USDT")
+    during = api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    for order in (during, before, during, before):
+        api.do(client.fetch_order(order["id"], SYMBOL))
+    tradewatch.shutdown()
+    store = Store.open(Path(watch.status().state_folder), place.clock)
+    kept = [decode(event, OrderReport).key.order_id for event in store.read(("portfolio.report",))]
+    store.close()
+    assert kept == [before["id"]]

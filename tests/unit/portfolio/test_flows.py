@@ -327,3 +327,21 @@ def test_orders_of_before_the_first_balances_told_by_reports_alone_are_no_flow_a
     run = run.kill(5)
     run.mark(100)
     assert figures(run.say(BTC=1, USDT=900)) == QUIET
+
+
+def test_a_report_of_an_account_whose_key_has_changed_keeps_nobody_waiting(run, clock):
+    clock.pass_s(10)
+    run.report("buy", 1, 100)
+    run = run.kill(5)
+    run.mark(100)
+    assert figures(run.say(account="new", BTC=2, USDT=800)) == QUIET
+
+
+def test_a_coin_that_counts_after_another_flow_was_judged_is_judged_with_it(run):
+    run = run.stop()
+    run.mark(100)
+    run.say(BTC=1, USDT=900, ETH=50)
+    run = run.stop()
+    run.mark(100)
+    assert figures(run.say(BTC=1, USDT=400, ETH=10)) == (500, 0, 0, 0)
+    assert figures(run.mark(10, market="ETH/USDT")) == (600, 0, 0, 0)
