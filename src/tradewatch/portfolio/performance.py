@@ -23,7 +23,7 @@ def day_start_over_midnight(start: DayStart | None, last: Equity | None, equity:
 
     What is lost over midnight between two readings belongs to a day. Neither may miss a price. Otherwise `start`.
     """
-    if last is None or last.value is None or last.currency is None or last.currency != equity.currency:
+    if last is None or last.value is None or last.currency is None:
         return start
     today = utc_day(equity.at_ns)
     if _is_of(start, today, equity) or (today - utc_day(last.at_ns)).days != 1:

@@ -345,3 +345,20 @@ def test_a_coin_that_counts_after_another_flow_was_judged_is_judged_with_it(run)
     run.mark(100)
     assert figures(run.say(BTC=1, USDT=400, ETH=10)) == (500, 0, 0, 0)
     assert figures(run.mark(10, market="ETH/USDT")) == (600, 0, 0, 0)
+
+
+def test_rates_of_a_run_in_another_currency_doubt_no_price(run):
+    run = run.stop(5, currency="EUR")
+    run.mark("0.5", market="USDT/EUR")
+    run.mark(40, market="BTC/EUR")
+    assert figures(run.say(BTC=1, USDT=900)) == (490, 0, 0, 0)
+
+
+def test_a_last_trade_by_a_venues_clock_that_is_ahead_is_counted_once_by_the_next_run(run, clock):
+    clock.pass_s(60)
+    run.fill("buy", 1, 100, ago=-4)
+    run = run.kill(1)
+    run.mark(99)
+    snapshot = run.say(BTC=2, USDT=800)
+    assert ([position.amount for position in snapshot.positions], snapshot.equity.value) == ([2], 998)
+    assert (snapshot.daily_pnl, snapshot.incomplete) == (-2, ())
