@@ -132,7 +132,12 @@ class Wallet:
         self._is_checked = True
         stretch = Stretch()
         residuals = self._residuals(self._latest, stretch)
-        self.differences = {of: beyond.last for of, beyond in residuals.items() if not beyond.is_explained_by(ZERO)}
+        differences: dict[str, Decimal] = {}
+        for of, beyond in residuals.items():
+            if not beyond.is_explained_by(ZERO):
+                differences[of] = beyond.last
+            stretch.step()
+        self.differences = differences
         if not self.differences or self._tried == (self.differences, self._near_anchor):
             return False
         for cut_ns, shift in cuts.others(self._near(self.anchor), self.cut_ns, self.anchor.start_ns, stretch):
