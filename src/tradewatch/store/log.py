@@ -22,6 +22,7 @@ from tradewatch.store.unavailable import StoreUnavailable, from_sqlite_error
 
 DAMAGED = "store.damaged"
 _NAME = "events.db"
+# Few: making more of them at once would keep the other threads of the process waiting.
 _PAGE_ROWS = 20
 
 
