@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
 
 import msgspec
 
@@ -24,8 +23,10 @@ FIRST_MARK = "portfolio.first_mark"
 REPORT = "portfolio.report"
 WATERMARKS = "portfolio.watermarks"
 _EVERY_S = 0.1
-# A rising market moves the peak with every price; a restart may lose this much of it.
-_WATERMARKS_EVERY_S = 30.0
+# A rising market moves the peak with every price; a kill may lose this much of it.
+_PEAK_EVERY_S = 30.0
+# Rates and the last equity are of use for this long after a kill.
+_RATES_EVERY_S = 600.0
 
 
 class Memory:
@@ -41,27 +42,46 @@ class Memory:
         self._marked: set[str] = set()
         self._portfolio: Portfolio | None = None
         self._watermarks: Watermarks | None = None
-        self._watermarks_at = 0.0
+        self._written_s = -_RATES_EVERY_S
+        self._remeasured = 0
+        self._reopened = 0
 
     def recall(self, portfolio: Portfolio) -> None:
         """Put back what an earlier run wrote."""
         if self._store is None:
             return
         stretch = Stretch()
-        for event in self._read():
-            with failures.kept("recall"):
-                if event.kind == FILL:
-                    portfolio.fill(decode(event, Fill), recalled=True)
-                elif event.kind == REPORT:
-                    portfolio.report(decode(event, OrderReport), recalled=True)
-                elif event.kind == FIRST_MARK:
-                    mark = decode(event, Mark)
-                    self._marked.add(mark.market)
-                    portfolio.restore(first_marks=(mark,))
-                else:
-                    self._watermarks = decode(event, Watermarks)
-            stretch.step()
-        portfolio.restore(self._watermarks)
+        with failures.kept("recall"):
+            self._read(portfolio, stretch)
+
+    def _read(self, portfolio: Portfolio, stretch: Stretch) -> None:
+        assert self._store is not None
+        try:
+            last = self._store.last(WATERMARKS)
+            for event in self._store.read((FIRST_MARK, FILL, REPORT)):
+                # What was heard of before they were written is in them, and what was heard of later is not.
+                if last is not None and event.seq > last.seq:
+                    self._restore(portfolio, last)
+                    last = None
+                with failures.kept("recall"):
+                    if event.kind == FILL:
+                        portfolio.fill(decode(event, Fill), recalled=True)
+                    elif event.kind == REPORT:
+                        portfolio.report(decode(event, OrderReport), recalled=True)
+                    else:
+                        mark = decode(event, Mark)
+                        self._marked.add(mark.market)
+                        portfolio.restore(first_marks=(mark,))
+                stretch.step()
+            if last is not None:
+                self._restore(portfolio, last)
+        except StoreUnavailable as error:
+            failures.warn("store", f"what earlier runs kept could not be read: {error}")
+
+    def _restore(self, portfolio: Portfolio, event: Event) -> None:
+        with failures.kept("recall"):
+            self._watermarks = decode(event, Watermarks)
+            portfolio.restore(self._watermarks)
 
     def fill(self, fill: Fill) -> None:
         """Keep a fill."""
@@ -78,16 +98,19 @@ class Memory:
         self._queue(REPORT, report)
 
     def watermarks(self, portfolio: Portfolio, snapshot: PortfolioSnapshot) -> None:
-        """Keep what losses are measured from: a new day's start at once, all else now and then."""
+        """Keep what losses are measured from: at once where it became another, all else now and then."""
         self._portfolio = portfolio
-        known = self._watermarks.day_start if self._watermarks is not None else None
-        if snapshot.day_start != known or time.monotonic() >= self._watermarks_at:
+        waited_s = time.monotonic() - self._written_s
+        known = self._watermarks
+        moved = portfolio.reopened != self._reopened or known is None or snapshot.peak != known.peak
+        if portfolio.remeasured != self._remeasured or waited_s >= (_PEAK_EVERY_S if moved else _RATES_EVERY_S):
             self._keep_watermarks(portfolio)
 
     def _keep_watermarks(self, portfolio: Portfolio) -> None:
-        self._watermarks_at = time.monotonic() + _WATERMARKS_EVERY_S
         watermarks = portfolio.watermarks()
         if watermarks is not None and watermarks != self._watermarks:
+            self._written_s = time.monotonic()
+            self._remeasured, self._reopened = portfolio.remeasured, portfolio.reopened
             self._watermarks = watermarks
             self._queue(WATERMARKS, watermarks)
 
@@ -115,10 +138,3 @@ class Memory:
     def _queue(self, kind: str, body: msgspec.Struct) -> None:
         if self._store is not None:
             self._waiting.append((kind, body))
-
-    def _read(self) -> Iterator[Event]:
-        assert self._store is not None
-        try:
-            yield from self._store.read((FIRST_MARK, FILL, REPORT, WATERMARKS))
-        except StoreUnavailable as error:
-            failures.warn("store", f"what earlier runs kept could not be read: {error}")

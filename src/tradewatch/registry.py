@@ -66,7 +66,8 @@ def instrument(
         bot: the object that holds the clients; a client itself, a module or a list will do as well.
         name: the bot's name, for its state folder and as `service.name`; its class's unless given.
         state_dir: where halts, fills and the day's start are kept; `~/.local/state/tradewatch/<name>` unless given.
-        account: the account's name in telemetry; a salted hash of the API key unless given.
+        account: the account's name in telemetry, with the venue's behind it: `account="main"` is `main-binance` on
+            Binance; a salted hash of the API key unless given.
         currency: what equity is shown in; the quote currency of the first market seen unless given.
         limits: limits by name that replace the defaults, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
         rules: rule files in Prometheus's format that replace the default rules.

@@ -122,7 +122,6 @@ class Watch:
         self._gauges = gauges
         self._logs = logs
         self._account = account
-        self._named_venue: str | None = None
         self._limits = values
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
@@ -361,13 +360,9 @@ class Watch:
         return fresh.salt.encode()
 
     def _account_of(self, client: Any, exchange: str) -> str:
-        """The account's name: as set, else a salted hash of venue and key.
-
-        Where one is set, it is that of the first venue; on others it has the venue's name behind it.
-        """
+        """The account's name: as set, with the venue's name behind it, else a salted hash of venue and key."""
         if self._account is not None:
-            self._named_venue = self._named_venue or exchange
-            return self._account if exchange == self._named_venue else f"{self._account}-{exchange}"
+            return f"{self._account}-{exchange}"
         key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
         if not isinstance(key, str) or not key:
             return "public"

@@ -81,8 +81,9 @@ def test_a_restart_in_between_does_not_undo_a_resume_that_comes_before_the_first
         client.create_order(SYMBOL, "market", "sell", 1)
     assert str(caught.value).endswith(
         "by DailyLoss: Bot lost 9.901% today, beyond the limit daily_loss "
-        '(trading_pnl_daily{trading_currency="USDT"} = -1000, trading_portfolio_day_start{trading_currency="USDT"} '
-        '= 10100, tradewatch_limit{limit="daily_loss"} = 0.03). Cancels still pass. '
+        '(trading_portfolio_equity{trading_currency="USDT"} = 9100, '
+        'trading_portfolio_day_start{trading_currency="USDT"} = 10100, '
+        'tradewatch_limit{limit="daily_loss"} = 0.03). Cancels still pass. '
         "When you have looked: Watch.resume(by=..., reason=...)"
     )
     tradewatch.shutdown()

@@ -44,7 +44,7 @@ def portfolio(**changes):
         "unrealized": (total("main", "USDT", Dec("-1118.21")),),
         "fees": (total("main", "BTC", Dec("0.000076")), total("main", "USDT", Dec("1.4382967"))),
         "equity": Equity(Dec("23286.92"), "USDT", (), NOW_NS), "unvalued": (),
-        "day_start": readings.DayStart(date(2023, 3, 3), Dec("24430.73"), "USDT"),
+        "day_start": readings.DayStart(date(2023, 3, 3), Dec("24430.73"), "USDT", Dec("24430.73")),
         "peak": readings.Peak(Dec("24432"), "USDT", SINCE_NS), "daily_pnl": Dec("-513.05"),
         "daily_loss_ratio": Dec("0.021"),
         "drawdown_ratio": Dec("0.0469"), "unvalued_fees": (), "corrections": (), "corrections_total": 0,
@@ -58,8 +58,8 @@ RULES = (
     rule("ExchangeErrorRate", "inactive"), rule("StaleEquity", "warming"),
 )  # fmt: skip
 EVIDENCE = (
-    Evidence("-trading_pnl_daily / (trading_portfolio_day_start > 0)", 0.0333, NOW_NS),
-    Evidence('trading_pnl_daily{trading_currency="USDT"}', -814.1060955, NOW_NS),
+    Evidence("1 - trading_portfolio_equity / (trading_portfolio_day_start > 0)", 0.0333, NOW_NS),
+    Evidence('trading_portfolio_equity{trading_currency="USDT"}', 23616.6239045, NOW_NS),
     Evidence('trading_portfolio_day_start{trading_currency="USDT"}', 24430.73, NOW_NS),
     Evidence('tradewatch_limit{limit="daily_loss"}', 0.03, NOW_NS),
 )

@@ -53,12 +53,12 @@ def test_without_a_terminal_the_halt_its_numbers_and_equal_books_are_shown(envir
     assert re.search(
         r"^01:3\d:\d\d +1[234]\.\d s  first order refused: create_order \w+ \w+ [\d.]+ BTC/USDT", output, re.M
     )
-    loss, start, daily = (
+    equity, start, daily = (
         float(re.search(rf"^  {name} = (-?[\d.]+)", output, re.M)[1])
-        for name in (r'trading_pnl_daily\{trading_currency="USDT"\}', r"trading_portfolio_day_start\{.*\}",
+        for name in (r'trading_portfolio_equity\{trading_currency="USDT"\}', r"trading_portfolio_day_start\{.*\}",
                      r'tradewatch_limit\{limit="daily_loss"\}')
     )  # fmt: skip
-    assert -loss / start > daily == 0.03
+    assert 1 - equity / start > daily == 0.03
     assert re.search(r"[\d.]+ ms  from the exchange's answer with the losing price or fill \(\w+\) to the halt", output)
     assert re.search(r"[\d.]+ ms  from the halt to the next order that the bot tried, refused", output)
     compared = section(output, "tradewatch beside the exchange's own books")

@@ -55,8 +55,8 @@ def test_view_fits_the_height(made, width, height):
 @pytest.mark.parametrize("size", [(80, 24), (100, 40), (132, 50)])
 def test_halt_says_why_with_its_numbers_and_how_many_orders_it_refused(made, size):
     text = " ".join(shown(made.halted(), *size).split())
-    for part in ("■ HALTED by DailyLoss at 2023-03-03 01:31:39 UTC", "lost 3.33% today", "-814.1", "24430.7", "= 0.03",
-                 "confirmed on disk",
+    for part in ("■ HALTED by DailyLoss at 2023-03-03 01:31:39 UTC", "lost 3.33% today", "= 23616.6", "24430.7",
+                 "= 0.03", "confirmed on disk",
                  "5 orders refused", "▲ DailyLoss firing", "4.68% of 3%", "5.3% of a core"):  # fmt: skip
         assert part in text
 
@@ -141,8 +141,8 @@ def test_news_tells_of_a_halt_once(made):
     before, now = made.status(), made.halted()
     assert live.news(before, now) == [
         f"HALTED by DailyLoss: {now.breaker.reason}",
-        "  -trading_pnl_daily / (trading_portfolio_day_start > 0) = 0.0333",
-        '  trading_pnl_daily{trading_currency="USDT"} = -814.1060955',
+        "  1 - trading_portfolio_equity / (trading_portfolio_day_start > 0) = 0.0333",
+        '  trading_portfolio_equity{trading_currency="USDT"} = 23616.6239',
         '  trading_portfolio_day_start{trading_currency="USDT"} = 24430.73',
         '  tradewatch_limit{limit="daily_loss"} = 0.03',
         "halt confirmed: it is on disk, and every order that had passed is answered or listed as unknown",

@@ -2,10 +2,14 @@
 
 import random
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 import tradewatch
+from tradewatch.model import OrderReport
+from tradewatch.portfolio import BALANCES_NOT_SEEN
+from tradewatch.store import Store, decode
 
 SYMBOL = "BTC/USDT"
 PLACES = Decimal("1e-18")
@@ -135,14 +139,20 @@ def test_a_result_that_the_bot_changes_is_booked_as_it_came(api, venue, make_bot
     assert watch.status().orders == {"filled": 1}
 
 
-def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(api, venue, make_bot, watch_over, application):
+@pytest.mark.parametrize("ticker_first", [True, False])
+def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(
+    api, venue, make_bot, watch_over, application, until, ticker_first
+):
     """A tenth of the account goes between two runs: without the flow it would be a loss beyond every limit."""
     figures = []
     for usdt in ("18000", "15500"):
         place = venue(rows=rows(3), balances={"BTC": "0.5", "USDT": usdt})
         client = api.client(place)
         watch = watch_over(make_bot(client), clock=place.clock, currency="USDT", account="main", **application.settings)
+        if ticker_first:
+            api.do(client.fetch_ticker(SYMBOL))
         api.do(client.fetch_balance())
+        until(lambda watch=watch: BALANCES_NOT_SEEN not in watch.status().portfolio.equity.stale)
         api.do(client.fetch_ticker(SYMBOL))
         tradewatch.shutdown()
         figures.append(watch.status())
@@ -150,7 +160,7 @@ def test_a_withdrawal_while_the_bot_is_stopped_is_no_loss(api, venue, make_bot, 
     assert before.equity.value - after.equity.value == 2500
     assert before.peak.equity - after.peak.equity == before.day_start.equity - after.day_start.equity == 2500
     assert (after.daily_pnl, after.drawdown_ratio) == (0, 0)
-    assert [(of.currency, of.amount) for of in after.flows] == [("USDT", -2500)]
+    assert [(of.account, of.currency, of.amount) for of in after.flows] == [("main-binance", "USDT", -2500)]
     assert figures[1].breaker.state == "ACTIVE"
 
 
@@ -172,3 +182,19 @@ def test_one_false_price_halts_nothing_and_a_second_one_does(
         api.do(client.fetch_ticker(SYMBOL))
         until(lambda expected=expected: state() == expected)
         hand_clock.pass_seconds(58)
+
+
+def test_of_what_orders_say_they_filled_only_what_no_trade_explains_is_kept(api, venue, make_bot, watch_over):
+    """An order of before the watch is read by its number: its report is all there is of it."""
+    place = venue(balances={"BTC": "1", "USDT": "100000"})
+    client = api.client(place)
+    before = api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    watch = watch_over(make_bot(client), clock=place.clock, currency="USDT")
+    during = api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    for order in (during, before, during, before):
+        api.do(client.fetch_order(order["id"], SYMBOL))
+    tradewatch.shutdown()
+    store = Store.open(Path(watch.status().state_folder), place.clock)
+    kept = [decode(event, OrderReport).key.order_id for event in store.read(("portfolio.report",))]
+    store.close()
+    assert kept == [before["id"]]

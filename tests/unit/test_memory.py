@@ -121,15 +121,84 @@ def test_what_a_killed_bot_had_reported_without_trades_comes_back(folder, hand_c
     assert not after.stands_provisionally(key)
 
 
-def test_a_peak_that_moves_with_every_price_is_written_now_and_then(folder, hand_clock):
+@pytest.fixture
+def passed(monkeypatch):
+    """The seconds that memory counts, for tests to move."""
+    now = [1000.0]
+    monkeypatch.setattr("tradewatch.memory.time.monotonic", lambda: now[0])
+
+    def pass_s(seconds):
+        now[0] += seconds
+
+    return pass_s
+
+
+def rows(store):
+    return [decode(event, Watermarks) for event in store.read(("portfolio.watermarks",))]
+
+
+def test_a_peak_that_moves_with_every_price_is_written_now_and_then(folder, hand_clock, passed):
     store = Store.open(folder, hand_clock)
     memory, portfolio = Memory(store), Portfolio(hand_clock, USDT)
-    for n in range(50):
+    for n in range(80):
         memory.watermarks(portfolio, seen(portfolio, hand_clock, 100 + n, **({} if n else {"BTC": 1})))
+        passed(1)
     write(memory)
-    written = [decode(event, Watermarks).peak.equity for event in store.read(("portfolio.watermarks",))]
-    assert written == [100, 149], "the first one, and at the end the last"
+    assert [row.peak.equity for row in rows(store)] == [100, 130, 160, 179], "each 30 s, and at the end the last"
     store.close()
+
+
+def test_rates_alone_are_written_every_ten_minutes_and_at_a_clean_end(folder, hand_clock, passed):
+    store = Store.open(folder, hand_clock)
+    memory, portfolio = Memory(store), Portfolio(hand_clock, USDT)
+    memory.watermarks(portfolio, seen(portfolio, hand_clock, 100, BTC=1))
+    for n in range(130):
+        passed(10)
+        hand_clock.pass_seconds(10)
+        memory.watermarks(portfolio, seen(portfolio, hand_clock, 100 - n % 3))
+    memory.watermarks(portfolio, portfolio.snapshot())
+    write(memory)
+    written = rows(store)
+    assert [(row.last.at_ns - written[0].last.at_ns) // 10**9 for row in written] == [0, 600, 1200, 1300]
+    assert [dict(row.counted[0].rates)["BTC"] for row in written] == [100, 98, 98, 100]
+    write(memory)
+    assert len(rows(store)) == 4, "nothing that is written already is written again"
+    store.close()
+
+
+def test_a_new_day_what_counts_and_a_moved_opening_are_written_at_once_or_soon(folder, hand_clock, passed):
+    store = Store.open(folder, hand_clock)
+    memory, portfolio = Memory(store), Portfolio(hand_clock, USDT)
+    look = lambda **totals: memory.watermarks(portfolio, seen(portfolio, hand_clock, 100, **totals))  # noqa: E731
+    look(BTC=1, USDT=1000)
+    assert len(memory._waiting) == 1
+    hand_clock.pass_seconds(86_400)
+    look()
+    assert [row.day_start.day.day for _, row in memory._waiting] == [3, 4]
+    portfolio.mark(Mark("ETH/USDT", Decimal(10), hand_clock.now_ns(), "mid"))
+    portfolio.balances(Balances("other", (Money(Decimal(1), "ETH"),), hand_clock.now_ns(), hand_clock.now_ns()))
+    look()
+    assert [len(row.counted) for _, row in memory._waiting] == [1, 1, 2]
+    portfolio.fill(fill(hand_clock, -10 * 86_400 * 10**9))
+    look()
+    assert len(memory._waiting) == 3, "the fill itself is kept; it says the same"
+    passed(30)
+    look()
+    assert len(memory._waiting) == 4
+    write(memory)
+    store.close()
+
+
+def test_a_row_that_cannot_be_read_keeps_no_fill_from_coming_back(folder, hand_clock, lenient):
+    store = Store.open(folder, hand_clock)
+    memory = Memory(store)
+    memory.fill(fill(hand_clock, 1))
+    write(memory)
+    store.append("portfolio.watermarks", Money(Decimal(1), USDT))
+    memory.fill(fill(hand_clock, 2))
+    write(memory)
+    store.close()
+    assert restarted(folder, hand_clock).snapshot().fills == 2
 
 
 def test_without_a_store_nothing_is_kept_and_nothing_fails(hand_clock):

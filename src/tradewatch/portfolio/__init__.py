@@ -6,7 +6,7 @@ accounting is by average cost, in decimals whose arithmetic no thread's context 
 
 from tradewatch.portfolio.arithmetic import shown
 from tradewatch.portfolio.average_cost import CostFrom
-from tradewatch.portfolio.equity import BALANCES_NOT_SEEN, NO_MARKET_SEEN
+from tradewatch.portfolio.equity import BALANCES_NOT_SEEN, BALANCES_WAIT, NO_MARKET_SEEN
 from tradewatch.portfolio.ledger import Correction, Unvalued
 from tradewatch.portfolio.portfolio import Portfolio
 from tradewatch.portfolio.readings import (
@@ -22,6 +22,7 @@ from tradewatch.portfolio.readings import (
 
 __all__ = [
     "BALANCES_NOT_SEEN",
+    "BALANCES_WAIT",
     "NO_MARKET_SEEN",
     "Correction",
     "CostFrom",

@@ -15,6 +15,7 @@ from tradewatch.portfolio.readings import Total
 from tradewatch.portfolio.wallet import Wallet
 
 BALANCES_NOT_SEEN = "balances not seen yet: the bot has not called fetch_balance"
+BALANCES_WAIT = "the first balances hold nothing of what was held before: they wait for a second fetch_balance"
 
 NO_MARKET_SEEN = "no market seen yet: it says what counts, and in what currency"
 
@@ -66,7 +67,7 @@ def valuation(
         wallet = wallets[account]
         where = f"{account}: " if many else ""
         if wallet.anchor is None:
-            missing.append(where + BALANCES_NOT_SEEN)
+            missing.append(where + (BALANCES_WAIT if wallet.waits else BALANCES_NOT_SEEN))
             continue
         for of in sorted(wallet.currencies()):
             amount = wallet.amount(of)

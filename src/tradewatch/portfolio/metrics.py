@@ -19,7 +19,7 @@ def readings(now: PortfolioSnapshot) -> Iterator[Reading]:
     if equity.value is not None and equity.currency is not None:
         yield _money(m.EQUITY, equity.value, equity.currency)
     if now.day_start is not None and now.daily_pnl is not None:
-        yield _money(m.DAY_START, now.day_start.equity, now.day_start.currency)
+        yield _money(m.DAY_START, now.day_start.measure, now.day_start.currency)
         yield _money(m.PNL_DAILY, now.daily_pnl, now.day_start.currency)
     if now.drawdown_ratio is not None:
         yield Reading(m.DRAWDOWN, float(now.drawdown_ratio))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from decimal import Decimal
 
+import msgspec
+
 from tradewatch.model import Balances, Clock, Equity, Fill, Mark, Money, OrderKey, OrderReport
-from tradewatch.portfolio import performance
-from tradewatch.portfolio.arithmetic import ZERO, add, divide, multiply, plain, shown, subtract, total
-from tradewatch.portfolio.book import Book
+from tradewatch.portfolio import flows, performance
+from tradewatch.portfolio.arithmetic import ZERO, add, multiply, shown, subtract, total
 from tradewatch.portfolio.equity import valuation
 from tradewatch.portfolio.ledger import Ledger, Movement
 from tradewatch.portfolio.market import Market, market_of
-from tradewatch.portfolio.prices import Prices, Rate
+from tradewatch.portfolio.positions import incomplete, position, totals
+from tradewatch.portfolio.prices import Prices
 from tradewatch.portfolio.readings import (
     Counted,
     DayStart,
@@ -33,15 +35,21 @@ FEE_RATE_WITHIN_NS = _DAY_NS
 class Portfolio:
     """All accounts of one bot. One thread calls it; what `snapshot` returns may go to any.
 
+    Attributes:
+        remeasured: how often what losses are measured from became another in a way that must survive a kill: another
+            day's start, other things counted, a flow taken out.
+
     Args:
         clock: the time that ages and days are read from.
-        currency: what equity is in; None takes the quote currency of the first market seen.
+        currency: what equity is in; None takes that of an earlier run, else the quote currency of the first market.
         mark_max_age_s: a price older than this is stale. Seconds.
     """
 
     def __init__(self, clock: Clock, currency: str | None = None, mark_max_age_s: float = 60.0) -> None:
+        self.remeasured = 0
         self._clock = clock
         self._currency = currency
+        self._currency_is_set = currency is not None
         self._ledger = Ledger()
         self._prices = Prices(clock, mark_max_age_s)
         self._wallets: dict[str, Wallet] = {}
@@ -56,10 +64,13 @@ class Portfolio:
         self._day_start: DayStart | None = None
         self._peak: Peak | None = None
         self._last_priced: Equity | None = None
+        self._is_measured = False
         # Account and currency of what the day's start and the peak were measured on; None before there are any.
         self._counted: Set[tuple[str, str]] | None = None
-        self._flows: dict[tuple[str, str], Decimal] = {}
-        self._unseen_trades: dict[tuple[str, str], Decimal] = {}
+        # What of that no longer counts, with how much it was then.
+        self._left: dict[tuple[str, str], Decimal] = {}
+        # What the first balances of each account said beyond the books of an earlier run.
+        self._judged: dict[str, flows.Judged] = {}
         self._rates_before: dict[str, Decimal] = {}
         self._from_the_future = 0
 
@@ -98,7 +109,8 @@ class Portfolio:
 
     def stands_provisionally(self, key: OrderKey) -> bool:
         """Whether this order has filled more than its known trades say: its report is all there is of that."""
-        return (key.account, key.symbol, key.order_id) in self._ledger.provisional.keys() | self._ledger.unpriced.keys()
+        of = (key.account, key.symbol, key.order_id)
+        return of in self._ledger.provisional or of in self._ledger.unpriced
 
     def balances(self, balances: Balances) -> bool:
         """Take in what the venue said an account holds; whether anything changed."""
@@ -124,22 +136,28 @@ class Portfolio:
         """Go on from what was before a restart. Day's start and peak lapse in another currency than that of equity.
 
         Args:
-            marks: of an earlier run; to be restored after its fills and reports.
+            marks: of an earlier run; to be restored between the fills and reports that it was written after and before.
             first_marks: the first one ever taken of each market; to be restored before any fill of that market.
         """
         for mark in first_marks:
             self._prices.restore(mark)
         if marks is None:
             return
-        self._day_start, self._peak = marks.day_start, marks.peak
+        self._day_start, self._peak, self._last_priced = marks.day_start, marks.peak, marks.last
+        if not self._currency_is_set:
+            self._currency = marks.currency or self._currency
         for of in marks.counted:
             self._wallet(of.account).restore(of.opening, of.cut_ns)
             self._rates_before |= {currency: rate for currency, rate in of.rates if rate is not None}
         self._counted = {(of.account, currency) for of in marks.counted for currency, _ in of.rates}
+        self._dealt_in.update(currency for _, currency in self._counted)
+        if marks.last is not None and marks.currency == self._currency:
+            for currency, rate in self._rates_before.items():
+                self._prices.doubt_by(f"{currency}/{self._currency}", rate, marks.last.at_ns)
 
     def watermarks(self) -> Watermarks | None:
         """What `restore` needs; None as long as nothing has been measured in this run."""
-        if self._last_priced is None or self._counted is None:
+        if not self._is_measured or self._counted is None:
             return None
         counted: list[Counted] = []
         for account in sorted({account for account, _ in self._counted}):
@@ -147,13 +165,19 @@ class Portfolio:
             opening = tuple(Money(amount, of) for of, amount in sorted(wallet.opening.items()) if amount)
             rates = tuple((of, self._worth_of_one(of)) for at, of in sorted(self._counted) if at == account)
             counted.append(Counted(account, wallet.cut_ns, opening, rates))
-        return Watermarks(self._day_start, self._peak, tuple(counted))
+        return Watermarks(self._day_start, self._peak, tuple(counted), self._currency, self._last_priced)
+
+    @property
+    def reopened(self) -> int:
+        """How often what an account held before all fills became another."""
+        return sum(wallet.reopened for wallet in self._wallets.values())
 
     def snapshot(self) -> PortfolioSnapshot:
         """Everything there is to read, as of now. Sets the day's start and the peak if equity is fully known."""
         now_ns = self._clock.now_ns()
         for account, wallet in self._wallets.items():
             if wallet.check():
+                self.remeasured += 1
                 self._open(account)
         positions = tuple(self._position(where) for where in sorted(self._ledger.books))
         listed = tuple(p for p in positions if p is not None)
@@ -168,21 +192,18 @@ class Portfolio:
         )
         equity = valued.equity
         if equity.is_priced and equity.value is not None:
-            self._take_out_flows(valued.counted)
-            self._day_start = performance.day_start_after(self._day_start, equity, self._last_priced)
-            self._peak = performance.peak_after(self._peak, equity)
-            self._last_priced = equity
+            self._measure(equity, equity.value, valued.counted)
         ledger = self._ledger
         return PortfolioSnapshot(
             at_ns=now_ns,
             currency=self._currency,
             positions=listed,
-            realized=_totals((p.account, p.quote, p.realized) for p in listed),
-            unrealized=_totals((p.account, p.quote, p.unrealized) for p in listed),
+            realized=totals((p.account, p.quote, p.realized) for p in listed),
+            unrealized=totals((p.account, p.quote, p.unrealized) for p in listed),
             fees=tuple(Total(account, of, shown(amount)) for (account, of), amount in sorted(ledger.fees.items())),
             equity=equity,
             unvalued=valued.unvalued,
-            flows=tuple(Total(*listed, shown(amount)) for listed, amount in sorted(self._flows.items())),
+            flows=_listed({account: judged.flow for account, judged in self._judged.items()}),
             day_start=self._day_start,
             peak=self._peak,
             daily_pnl=performance.daily_pnl(self._day_start, equity),
@@ -193,48 +214,86 @@ class Portfolio:
             corrections_total=ledger.corrected,
             refused_fills=ledger.refused + self._from_the_future,
             refused_marks=self._prices.refused,
-            incomplete=self._incomplete(listed),
+            incomplete=incomplete(
+                ledger,
+                listed,
+                _listed({account: judged.trade for account, judged in self._judged.items()}),
+                self._from_the_future,
+            ),
             fills=ledger.fills,
             counts=tuple(FillCount(*counted, count) for counted, count in sorted(ledger.counts.items())),
         )
 
-    def _take_out_flows(self, counted: Set[tuple[str, str]]) -> None:
-        """Have the day's start and the peak rest on what equity counts now: what came to it or left it is no profit.
+    def _measure(self, equity: Equity, value: Decimal, counted: Set[tuple[str, str]]) -> None:
+        """Set the day's start and the peak, now that equity is fully known."""
+        day = None if self._day_start is None else self._day_start.day
+        # Before flows are taken out: they are not in what was known last before midnight either.
+        self._day_start = performance.day_start_over_midnight(self._day_start, self._last_priced, equity)
+        self._take_out_flows(counted, value)
+        self._day_start = performance.day_start_after(self._day_start, equity)
+        self._peak = performance.peak_after(self._peak, equity)
+        self._last_priced, self._is_measured = equity, True
+        if self._day_start is not None and self._day_start.day != day:
+            self.remeasured += 1
 
-        That is an account or a currency that counts from now on, or no longer, and what was moved while nobody watched.
+    def _take_out_flows(self, counted: Set[tuple[str, str]], equity: Decimal) -> None:
+        """Have the day's start and the peak rest on what equity counts now, and follow what balances say beyond books.
+
+        What balances say is judged again whenever trades that are told late explain more of it, or more of it counts.
         """
         before, self._counted = self._counted, counted
-        if before is None:
-            return
-        flows = {of: self._began_with(*of) for of in counted - before}
-        flows |= {of: self._began_with(*of).copy_negate() for of in before - counted}
+        begun = frozenset() if before is None else counted - before
+        worth = ZERO if before is None else self._worth_of_counting(begun, before - counted)
+        fresh: dict[str, tuple[flows.Judged, Decimal]] = {}
         for account in self._live:
-            wallet = self._wallet(account)
-            meanwhile, wallet.moved_meanwhile = wallet.moved_meanwhile, {}
-            found = {(account, of): meanwhile[of] for of in meanwhile if (account, of) in counted}
-            if performance.is_flow(found.values()):
-                self._flows |= found
-                flows |= {of: add(flows.get(of, ZERO), amount) for of, amount in found.items()}
+            unexplained = self._wallet(account).unexplained()
+            amounts = {of: unexplained[of] for of in sorted(unexplained) if (account, of) in counted}
+            was = self._judged.get(account, flows.UNJUDGED)
+            if amounts == was.amounts:
+                continue
+            rates = {of: self._worth_of_one(of) or ZERO for of in amounts} | dict(was.rates)
+            judged = flows.judged(was, amounts, rates, self._day_start, self._peak)
+            if was is flows.UNJUDGED or any((account, of) in begun for of in amounts):
+                came = subtract(judged.worth, was.worth)
+                fresh[account] = judged, came
+                worth = add(worth, came)
             else:
-                self._unseen_trades |= found
-        worth = total(
-            multiply(amount, self._worth_of_one(currency) or ZERO) for (_, currency), amount in flows.items() if amount
-        )
-        if worth:
-            self._day_start = performance.start_with(self._day_start, worth)
-            self._peak = performance.peak_with(self._peak, worth)
-            self._last_priced = performance.equity_with(self._last_priced, worth)
+                self._judged[account] = judged
+                self._take_out(was.worth, judged.worth, judged.equity, of=judged)
+        for account, (judged, came) in fresh.items():
+            # All flows of this moment together changed equity: another worth of this one is another equity before them.
+            self._judged[account] = msgspec.structs.replace(judged, equity=subtract(equity, subtract(worth, came)))
+        self._take_out(ZERO, worth, equity)
+
+    def _worth_of_counting(self, begun: Set[tuple[str, str]], ended: Set[tuple[str, str]]) -> Decimal:
+        """The worth of what counts from now on less that of what does not any more, accounts or currencies."""
+        moved: list[tuple[str, Decimal]] = []
+        for account, of in sorted(begun):
+            moved.append((of, self._left.pop((account, of), self._wallet(account).before.get(of, ZERO))))
+        for account, of in sorted(ended):
+            self._left[(account, of)] = self._wallet(account).amount(of)
+            moved.append((of, self._left[(account, of)].copy_negate()))
+        if moved:
+            self.remeasured += 1
+        return total(multiply(amount, self._worth_of_one(of) or ZERO) for of, amount in moved if amount)
+
+    def _take_out(self, was: Decimal, worth: Decimal, equity: Decimal, of: flows.Judged | None = None) -> None:
+        """Have the day's start and the peak rest on a flow of this worth, taken for one of `was` before.
+
+        `equity` was measured with the flow in. Of an earlier judgement, what was set after it is left: it has it in.
+        """
+        if worth == was:
+            return
+        self.remeasured += 1
+        if self._day_start is not None and (of is None or of.day == self._day_start.day):
+            self._day_start = flows.day_start_with(self._day_start, was, worth, equity)
+        if self._peak is not None and (of is None or of.peak_ns == self._peak.at_ns):
+            self._peak = flows.peak_with(self._peak, was, worth, equity)
 
     def _worth_of_one(self, currency: str) -> Decimal | None:
         """One of a currency in the reporting currency: as of now, else as of an earlier run."""
         rate = self._prices.rate(currency, self._currency or "")
         return self._rates_before.get(currency) if rate is None else rate.value
-
-    def _began_with(self, account: str, currency: str) -> Decimal:
-        """What the account held of it before this run booked anything: by the earlier run's books, else as was said."""
-        wallet = self._wallet(account)
-        before = wallet.anchored if wallet.before is None else wallet.before
-        return before.get(currency, ZERO)
 
     def _rate_then(self, currency: str, quote: str, venue_ns: int) -> Decimal | None:
         rate = self._prices.rate(currency, quote)
@@ -268,10 +327,8 @@ class Portfolio:
         wallet = self._wallet(account)
         for movement in moved:
             if wallet.move(movement):
-                for currency, change in movement.changes:
+                for currency, _ in movement.changes:
                     self._open_of(account, currency)
-                    if (unseen := self._unseen_trades.get((account, currency))) is not None:
-                        self._unseen_trades[(account, currency)] = subtract(unseen, change)
 
     def _open(self, account: str) -> None:
         for base in self._spot:
@@ -315,78 +372,16 @@ class Portfolio:
         cached = self._read.get(where)
         if cached is not None and cached[0] == state:
             return cached[1]
-        reading = _reading(book, price)
+        reading = position(book, price)
         self._read[where] = (state, reading)
         return reading
 
-    def _incomplete(self, positions: tuple[PositionReading, ...]) -> tuple[str, ...]:
-        ledger = self._ledger
-        unseen = sorted(self._unseen_trades.items())
-        reasons = [
-            f"{p.account} {p.symbol}: what it held before its first fill has no known cost"
-            for p in positions
-            if p.realized is None
-        ]
-        if ledger.provisional:
-            reasons.append(f"{_orders(ledger.provisional)} booked as reported, without fees, until the trades are seen")
-        if ledger.unpriced:
-            reasons.append(f"{_orders(ledger.unpriced)} filled, but neither trades nor a price and side are known")
-        for unvalued in ledger.unvalued.values():
-            amount = plain(unvalued.amount)
-            reasons.append(
-                f"{unvalued.account}: fees of {amount} {unvalued.currency} ({unvalued.fills} fills) are not valued:"
-                f" no price in {unvalued.quote} was known then"
-            )
-        if ledger.corrected:
-            reasons.append(f"{ledger.corrected} fills came more than 7 days late and were booked as corrections")
-        if any(self._unseen_trades.values()):
-            said = ", ".join(f"{account} {plain(shown(amount))} {of}" for (account, of), amount in unseen if amount)
-            reasons.append(f"trades before the start were not seen: {said}; they count in profit or loss, at no price")
-        refused = ledger.refused + self._from_the_future
-        if refused:
-            reasons.append(f"{refused} fills or reports could not be booked: no market, number or time to book")
-        if ledger.undecidable:
-            reasons.append(f"{ledger.undecidable} fills or reports are too old to tell whether they had been booked")
-        return tuple(reasons)
 
-
-def _reading(book: Book, price: Rate | None) -> PositionReading:
-    holding = book.holding()
-    is_costed = holding.cost_from is not None
-    unrealized: Decimal | None = None
-    if not holding.amount:
-        unrealized = ZERO
-    elif is_costed and price is not None:
-        unrealized = shown(subtract(multiply(holding.amount, price.value), holding.cost_held))
-    return PositionReading(
-        account=book.account,
-        symbol=book.market.symbol,
-        quote=book.market.quote,
-        amount=holding.amount,
-        cost=shown(holding.cost.copy_abs()) if is_costed else None,
-        quantity=holding.quantity.copy_abs(),
-        average=shown(divide(holding.cost, holding.quantity)) if is_costed and holding.amount else None,
-        realized=None if holding.realized is None else shown(holding.realized),
-        unrealized=unrealized,
-        cost_from=holding.cost_from,
-        price=None if price is None else price.value,
-        price_is_stale=price is not None and price.is_stale,
+def _listed(amounts: Mapping[str, Mapping[str, Decimal]]) -> tuple[Total, ...]:
+    """Amounts by account and currency, in order; without those that are none."""
+    return tuple(
+        Total(account, of, shown(amount))
+        for account, by_currency in sorted(amounts.items())
+        for of, amount in sorted(by_currency.items())
+        if amount
     )
-
-
-def _totals(parts: Iterable[tuple[str, str, Decimal | None]]) -> tuple[Total, ...]:
-    sums: dict[tuple[str, str], Decimal | None] = {}
-    for account, currency, amount in parts:
-        before = sums.get((account, currency), ZERO)
-        sums[(account, currency)] = None if before is None or amount is None else add(before, amount)
-    return tuple(Total(account, currency, amount) for (account, currency), amount in sorted(sums.items(), key=_name))
-
-
-def _name(item: tuple[tuple[str, str], Decimal | None]) -> tuple[str, str]:
-    return item[0]
-
-
-def _orders(listed: Mapping[tuple[str, str, str], None]) -> str:
-    account, symbol, order_id = next(iter(listed))
-    first = f"{account} {symbol} order {order_id}"
-    return f"{first} is" if len(listed) == 1 else f"{first} and {len(listed) - 1} more orders are"

@@ -11,8 +11,10 @@ from tradewatch.portfolio.arithmetic import ONE, divide, is_bookable, multiply, 
 from tradewatch.portfolio.market import market_of
 
 _LARGEST_POWER_OF_INVERSE = 30
-# A fresh price that another one leaves by more than this needs a second one to say so: a single false tick would halt.
+# A price that another one leaves by more than this needs a second one to say so: a single false tick would halt.
 FAR = Decimal("0.05")
+# A price of this age says nothing any more of what the next one should be.
+_DOUBTS_FOR_NS = 600 * 1_000_000_000
 
 
 class Price(msgspec.Struct, frozen=True, gc=False):
@@ -58,6 +60,8 @@ class Prices:
         # The latest price of a market where it is far from the one before.
         self._doubtful: dict[str, Mark] = {}
         self._first: dict[str, Decimal] = {}
+        # Of an earlier run: what the first price is measured against.
+        self._restored: dict[str, Price] = {}
         # Currency pairs of spot markets alone: a contract's price is not what its base sells for.
         self._pairs: dict[tuple[str, str], str] = {}
         self._partners: dict[str, set[str]] = {}
@@ -67,7 +71,8 @@ class Prices:
 
         Prices that are not above zero, not finite, or of no BASE/QUOTE market are refused and counted in `refused`.
         Marks count in the order in which they come: a wall clock that is set back must not freeze a price. One that is
-        `FAR` from a price that is not stale counts once a second one is near it.
+        `FAR` from one of the last ten minutes waits for a second one. Where that is near it, the second counts; where
+        it is far too, on the same side, as in a crash, the nearer of the two counts.
         """
         market = market_of(mark.market)
         if market is None or not _is_price(mark.price):
@@ -75,10 +80,17 @@ class Prices:
             return False
         last = self._last.get(mark.market)
         mono_ns = self._clock.mono_ns()
+        measure = last or self._restored.get(mark.market)
+        before = self._doubtful.pop(mark.market, None)
+        if measure is not None and self._age_ns(measure, mono_ns) < _DOUBTS_FOR_NS:
+            counts, waits = confirmed(mark, before, measure.price)
+            if waits is not None:
+                self._doubtful[mark.market] = waits
+            if counts is None:
+                self.version += 1
+                return True
+            mark = counts
         age_ns = max(self._clock.now_ns() - mark.at_ns, 0)
-        if last is not None and self._waits(mark, last, mono_ns):
-            self.version += 1
-            return True
         self._last[mark.market] = Price(mark.price, mark.at_ns, age_ns, mono_ns)
         if last is None:
             self._first.setdefault(mark.market, mark.price)
@@ -91,22 +103,16 @@ class Prices:
             return True
         return self._age_ns(last, mono_ns) > self._max_age_ns >= age_ns
 
-    def _waits(self, mark: Mark, last: Price, mono_ns: int) -> bool:
-        """Whether a mark waits for a second one."""
-        before = self._doubtful.pop(mark.market, None)
-        if self._age_ns(last, mono_ns) > self._max_age_ns or not _is_far(mark.price, last.price):
-            return False
-        if before is not None and not _is_far(mark.price, before.price):
-            if (mark.at_ns, mark.price) != (before.at_ns, before.price):
-                return False
-            mark = before
-        self._doubtful[mark.market] = mark
-        return True
-
     def restore(self, first: Mark) -> None:
         """The first price that an earlier run saw of a market. It costs what was held then; it values nothing now."""
         if _is_price(first.price):
             self._first.setdefault(first.market, first.price)
+
+    def doubt_by(self, market: str, price: Decimal, at_ns: int) -> None:
+        """Measure the market's first price against one that an earlier run knew; that values nothing itself."""
+        if _is_price(price):
+            age_ns = max(self._clock.now_ns() - at_ns, 0)
+            self._restored[market] = Price(price, at_ns, age_ns, self._clock.mono_ns())
 
     def last(self, market: str) -> Rate | None:
         """The market's last price, quote per base."""
@@ -161,6 +167,26 @@ class Prices:
     @staticmethod
     def _age_ns(price: Price, mono_ns: int) -> int:
         return price.age_ns + mono_ns - price.seen_mono_ns
+
+
+def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark | None, Mark | None]:
+    """Which price counts, and which one waits, now that `mark` came; None where none does.
+
+    Args:
+        mark: the latest.
+        before: the one that waits for a second, as it is far from `measure`.
+        measure: the last price that counted.
+    """
+    if not _is_far(mark.price, measure):
+        return mark, None
+    if before is None or (mark.at_ns, mark.price) == (before.at_ns, before.price):
+        return None, mark
+    if not _is_far(mark.price, before.price):
+        return mark, None
+    if (mark.price > measure) != (before.price > measure):
+        return None, mark
+    nearer, farther = sorted((mark, before), key=lambda each: subtract(each.price, measure).copy_abs())
+    return nearer, farther if _is_far(farther.price, nearer.price) else None
 
 
 def _is_far(price: Decimal, other: Decimal) -> bool:

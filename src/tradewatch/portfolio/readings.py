@@ -53,15 +53,21 @@ class FillCount(msgspec.Struct, frozen=True):
 
 
 class DayStart(msgspec.Struct, frozen=True):
-    """The first equity of a UTC day for which nothing was missing or old: what the day's loss is measured against."""
+    """What a UTC day began with: the last equity of the day before, else the day's first with no price missing or old.
+
+    Money that came or went while nobody watched is in both figures: `equity` is shifted by its amount, so that equity
+    less this is the day's result; `measure` is scaled by what it did to equity, so that 1 - equity / this is the day's
+    loss as a share.
+    """
 
     day: datetime.date
     equity: Decimal
     currency: str
+    measure: Decimal
 
 
 class Peak(msgspec.Struct, frozen=True):
-    """The highest equity for which nothing was missing or old: what drawdown is measured from."""
+    """The highest equity with no price missing or old, scaled by what flows did to equity: drawdown begins there."""
 
     equity: Decimal
     currency: str
@@ -82,18 +88,23 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Watermarks(msgspec.Struct, frozen=True):
-    """What loss is measured against, and the accounts that it was measured on: to be restored after a restart."""
+    """What loss is measured against, and the accounts that it was measured on: to be restored after a restart.
+
+    `currency` is that of equity; `last` the last equity with no price missing or old.
+    """
 
     day_start: DayStart | None
     peak: Peak | None
     counted: tuple[Counted, ...]
+    currency: str | None
+    last: Equity | None
 
 
 class PortfolioSnapshot(msgspec.Struct, frozen=True):
     """Everything that rules, metrics and people read of a portfolio, at one moment.
 
     Money is in the currency named beside it, rounded to 18 places, half-even. `daily_pnl` is in the reporting
-    currency; `daily_loss_ratio` is the day's loss over the equity at its start (below zero when winning),
+    currency; `daily_loss_ratio` is the day's loss over what it began with (below zero when winning),
     `drawdown_ratio` the loss from the peak over the peak: 0.03 is 3 %. None means unknown. `unvalued` are
     balances that equity does not count; `unvalued_fees` are in no realised result. `corrections` are the latest,
     `corrections_total` all of them; `refused_fills` and `refused_marks` were no numbers to book.

@@ -140,7 +140,7 @@ DAY_START = _m(
     "trading.portfolio.day_start",
     "gauge",
     "{currency}",
-    "Equity at the start of the UTC day, or when first known on it.",
+    "Equity at the start of the UTC day, or when first known on it, scaled by what deposits and withdrawals did to it.",
     a.CURRENCY,
 )
 DRAWDOWN = _m("trading.portfolio.drawdown.current", "gauge", "{ratio}", "How far equity is below its peak, 0 to 1.")

@@ -22,7 +22,8 @@ from tradewatch.store.unavailable import StoreUnavailable, from_sqlite_error
 
 DAMAGED = "store.damaged"
 _NAME = "events.db"
-_PAGE_ROWS = 500
+# Few: making more of them at once would keep the other threads of the process waiting.
+_PAGE_ROWS = 20
 
 
 class Damaged(msgspec.Struct, frozen=True):

@@ -294,7 +294,7 @@ def test_the_day_begins_with_its_first_equity_and_utc_midnight_begins_another(cl
     assert portfolio.snapshot().day_start is None
     portfolio.balances(balances(0, BTC="5", USDT="500"))
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 21), Decimal(1000), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 21), Decimal(1000), "USDT", Decimal(1000))
     assert (snapshot.daily_pnl, snapshot.daily_loss_ratio, snapshot.drawdown_ratio) == (0, 0, 0)
     mark(portfolio, clock, 94)
     snapshot = portfolio.snapshot()
@@ -305,7 +305,7 @@ def test_the_day_begins_with_its_first_equity_and_utc_midnight_begins_another(cl
     assert portfolio.snapshot().daily_pnl == -30
     clock.pass_s(0.001)
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(970), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(970), "USDT", Decimal(970))
     assert (snapshot.daily_pnl, snapshot.drawdown_ratio) == (0, Decimal("0.03"))
 
 
@@ -341,7 +341,7 @@ def test_what_is_lost_over_midnight_between_two_readings_belongs_to_the_new_day(
     clock.pass_s(90)
     mark(portfolio, clock, 60)
     snapshot = portfolio.snapshot()
-    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(1000), "USDT")
+    assert snapshot.day_start == DayStart(datetime.date(2026, 9, 22), Decimal(1000), "USDT", Decimal(1000))
     assert (snapshot.daily_pnl, snapshot.daily_loss_ratio) == (-200, Decimal("0.2"))
 
 
@@ -415,3 +415,29 @@ def test_before_any_market_was_seen_what_is_held_is_not_worth_zero(clock):
     assert equity(portfolio) == (None, (NO_MARKET_SEEN,))
     mark(portfolio, clock, 100)
     assert equity(portfolio) == (100, ())
+
+
+def test_a_contracts_price_far_from_the_last_is_doubted_too(clock):
+    clock.pass_s(50)
+    portfolio = Portfolio(clock)
+    mark(portfolio, clock, 100, "BTC/USDT:USDT")
+    portfolio.balances(balances(0, USDT="1000"))
+    portfolio.fill(fill("buy", 2, 100, 20, market="BTC/USDT:USDT"))
+    assert equity(portfolio) == (1_000, ())
+    portfolio.mark(Mark("BTC/USDT:USDT", Decimal(80), clock.now_ns(), "mid"))
+    assert equity(portfolio) == (1_000, ("BTC/USDT:USDT: a price far from the last one waits for a second",))
+
+
+def test_of_two_moments_that_explain_the_balances_the_nearer_one_is_taken(clock):
+    """Either the first purchase was not in the first balances yet, or the later sale was already."""
+    clock.pass_s(100)
+    portfolio = Portfolio(clock)
+    mark(portfolio, clock, 100)
+    portfolio.fill(fill("buy", 1, 100, -1))
+    portfolio.balances(balances(0, BTC="5", USDT="500"))
+    portfolio.fill(fill("sell", 1, 100, 3))
+    portfolio.snapshot()
+    portfolio.balances(balances(60, BTC="5", USDT="500"))
+    assert equity(portfolio) == (1_000, ())
+    [counted] = portfolio.watermarks().counted
+    assert counted.cut_ns == START_NS - SECOND - 1

@@ -92,11 +92,24 @@ def seen(prices, price, at_ns):
 def test_one_price_far_from_the_last_waits_for_a_second(clock):
     prices, now = priced(clock, BTC_USDT="50000"), clock.now_ns()
     assert seen(prices, 47_500, now) == (47_500, False), "5 % is near"
-    assert seen(prices, 5_000, now + 1) == (47_500, True)
-    assert seen(prices, 47_400, now + 2) == (47_400, False), "a false tick leaves no trace"
-    assert seen(prices, 5_000, now + 3) == (47_400, True)
-    assert seen(prices, 500, now + 4) == (47_400, True), "nor do two that have nothing to do with each other"
-    assert seen(prices, 510, now + 5) == (510, False)
+    assert seen(prices, "45124.9", now + 1) == (47_500, True), "more than that is far"
+    assert seen(prices, 45_125, now + 2) == (45_125, False)
+    assert seen(prices, 5_000, now + 3) == (45_125, True)
+    assert seen(prices, 47_300, now + 4) == (47_300, False), "a false tick leaves no trace"
+    assert seen(prices, 5_000, now + 5) == (47_300, True)
+    assert seen(prices, 90_000, now + 6) == (47_300, True), "nor do two that have nothing to do with each other"
+    assert seen(prices, 91_000, now + 7) == (91_000, False)
+
+
+def test_a_fall_or_a_rise_in_steps_that_are_far_from_each_other_counts_one_step_late(clock):
+    prices, now = priced(clock, BTC_USDT="100"), clock.now_ns()
+    known = [seen(prices, price, now + at) for at, price in enumerate((94, 88, 82, 50, "81.9"))]
+    assert known == [(100, True), (94, True), (88, True), (82, True), (81, False)]
+    known = [seen(prices, price, now + 10 + at) for at, price in enumerate((90, 99, 98))]
+    assert known == [(81, True), (90, True), (98, False)]
+    assert seen(prices, 120, now + 20) == (98, True)
+    assert seen(prices, 104, now + 21) == (104, True), "the nearer counts, also where it came second"
+    assert seen(prices, "120.1", now + 22) == (120, False), "the other one waited on"
 
 
 def test_the_same_answer_again_is_no_second_price(clock):
@@ -106,10 +119,26 @@ def test_the_same_answer_again_is_no_second_price(clock):
     assert seen(prices, 40_000, now + 1) == (40_000, False)
 
 
-def test_a_price_that_follows_a_stale_one_counts_at_once(clock):
+def test_a_price_of_ten_minutes_ago_says_nothing_of_the_next(clock):
     prices = priced(clock, BTC_USDT="50000")
-    clock.pass_s(61)
-    assert seen(prices, 30_000, clock.now_ns()) == (30_000, False)
+    clock.pass_s(599.9)
+    assert seen(prices, 30_000, clock.now_ns()) == (50_000, True)
+    clock.pass_s(0.1)
+    assert seen(prices, 10_000, clock.now_ns()) == (10_000, False)
+
+
+def test_a_first_price_is_measured_against_that_of_the_run_before_which_values_nothing(clock):
+    prices = Prices(clock)
+    prices.doubt_by("BTC/USDT", Decimal(50_000), clock.now_ns() - 599 * SECOND)
+    first = [Mark("BTC/USDT", Decimal(price), clock.now_ns() + at, "mid") for at, price in enumerate((5, 49_000))]
+    prices.mark(first[0])
+    assert (prices.rate("BTC", "USDT"), prices.first("BTC/USDT")) == (None, None)
+    prices.mark(first[1])
+    assert (prices.last("BTC/USDT").value, prices.first("BTC/USDT")) == (49_000, 49_000)
+    other = Prices(clock)
+    other.doubt_by("BTC/USDT", Decimal(50_000), clock.now_ns() - 600 * SECOND)
+    other.mark(first[0])
+    assert other.last("BTC/USDT").value == 5, "ten minutes are too long"
 
 
 def test_a_doubted_price_is_doubted_in_every_rate_made_of_it(clock):

@@ -245,15 +245,15 @@ def test_without_rules_there_is_nothing_to_do(new_bench):
 def test_the_default_rules_halt_on_a_daily_loss_in_time_for_the_next_order(new_bench):
     bench = new_bench(rules.default_groups(), identity={"job": "bots", "instance": "grid-1"})
     usdt = (("trading_currency", "USDT"),)
-    bench.readings["trading_pnl_daily", usdt] = -600.0
+    bench.readings["trading_portfolio_equity", usdt] = 22831.9
     bench.readings["trading_portfolio_day_start", usdt] = 23431.9
     bench.tick()
-    bench.readings["trading_pnl_daily", usdt] = -731.02
+    bench.readings["trading_portfolio_equity", usdt] = 22700.88
     bench.poke(0.02)
     ((name, labels, evidence),) = bench.fired
     assert (name, labels["severity"]) == ("DailyLoss", "emergency")
     assert [(e.what, round(e.value, 4)) for e in evidence[1:]] == [
-        ('trading_pnl_daily{trading_currency="USDT"}', -731.02),
+        ('trading_portfolio_equity{trading_currency="USDT"}', 22700.88),
         ('trading_portfolio_day_start{trading_currency="USDT"}', 23431.9),
         ('tradewatch_limit{limit="daily_loss"}', 0.03),
     ]
