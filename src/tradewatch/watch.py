@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch import status as said
-from tradewatch.breaker import Breaker, OrderGate, explain
+from tradewatch.breaker import Breaker, Follower, OrderGate, explain
 from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of, is_client
 from tradewatch.instrumentation.discovery import Search, search
 from tradewatch.memory import Memory
@@ -29,7 +28,7 @@ from tradewatch.rules import Group, default_groups, limit_values, load_files
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
-from tradewatch.runtime.service import Service
+from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
@@ -40,9 +39,8 @@ from tradewatch.telemetry.emit import Emitter
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
-from tradewatch.telemetry.providers import Providers, connect
+from tradewatch.telemetry.providers import SCOPE, Providers, connect
 
-_SCOPE = "tradewatch"
 _STOP_S = 2.0
 _LAST_PORT = 65_535
 _OVERHEAD_EVERY_NS = 5_000_000_000
@@ -93,15 +91,16 @@ class Watch:
         currency: str | None = None,
         limits: Mapping[str, float] | None = None,
         rule_files: Sequence[str | os.PathLike[str]] | None = None,
-        port: int = 9464,
+        port: int | None = 9464,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         clock: Clock | None = None,
+        follows: Path | None = None,
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
         values = limit_values(limits)
-        if not 0 <= port <= _LAST_PORT:
-            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}")
+        if port is not None and not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}, or None")
         groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
         self.name = bot_name(bot, name)
         self.search: Search = search(bot, is_client)
@@ -119,10 +118,11 @@ class Watch:
         self._overhead: float | None = None
         self._overhead_base = (time.monotonic_ns(), 0)
         self._overhead_gone_ns = 0
-        self._stopped = False
+        self._stopped = self._at_exit = False
         self.forked = False
 
-        opened = self._open_store(Path(state_dir) if state_dir is not None else None)
+        self._follows = follows
+        opened = self._open_store(Path(state_dir) if state_dir is not None else None) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
         try:
             self._build(opened, groups, currency, connect(self.name, port, tracer_provider, meter_provider))
@@ -132,7 +132,11 @@ class Watch:
             raise
 
     def _build(
-        self, opened: Store | StoreUnavailable, groups: Sequence[Group], currency: str | None, providers: Providers
+        self,
+        opened: Store | StoreUnavailable | None,
+        groups: Sequence[Group],
+        currency: str | None,
+        providers: Providers,
     ) -> None:
         self._salt = self._recall_salt()
         self._gate = OrderGate(self._clock)
@@ -142,8 +146,8 @@ class Watch:
         meters = self._providers.meter_provider
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
-        tracer = tracer_from.get_tracer(_SCOPE) if tracer_from is not None else None
-        self._emitter = Emitter(tracer, meters.get_meter(_SCOPE), extra)
+        tracer = tracer_from.get_tracer(SCOPE) if tracer_from is not None else None
+        self._emitter = Emitter(tracer, meters.get_meter(SCOPE), extra)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -162,9 +166,12 @@ class Watch:
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        self._gauges.add(meters, _SCOPE, self._published, extra)
+        self._gauges.add(meters, SCOPE, self._published, extra)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
-        self._service = Service({"telemetry": self._emitter.run, "store": self._memory.run}, self._close_outputs)
+        jobs: dict[str, Job] = {"telemetry": self._emitter.run, "store": self._memory.run}
+        if self._follows is not None:
+            jobs["following"] = Follower(self._follows, self._breaker).run
+        self._service = Service(jobs, self._close_outputs)
 
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
@@ -189,8 +196,49 @@ class Watch:
                 known.gates = (*known.gates, self._gate)
                 self._shared.append((path, known))
             return
+        self._bind(client, path, found=found)
         if known is not None:
             known.gates = ()
+
+    def take_over(self, other: Watch) -> None:
+        """Watch the clients of a watch that has stopped, and be halted where it was: no order passes in between."""
+        halted = other._breaker.status()
+        if halted.state == "HALTED" and self._breaker.status().state == "ACTIVE":
+            self._breaker.halt(halted.by, halted.reason, halted.evidence)
+        other._gauges.remove(other._providers.meter_provider, other._published)
+        paths = {id(found.client): found.path for found in self.search.found}
+        for made, known, _ in other._clients:
+            client = made()
+            if client is not None:
+                with failures.kept("instrumentation"):
+                    self._bind(client, paths.get(id(client), known.path), found=id(client) in paths)
+        other._release()
+
+    def fork(self, *, let_go: bool) -> None:
+        """In a forked child: nothing of this watch runs there but its gate, which stays as it was.
+
+        What the clients do is not written down, since nobody would read it. With `let_go` the clients are taken
+        from it, for a watch of the child's own that takes over.
+        """
+        self.forked = True
+        # A thread that is not there any more may have held a lock of the old one.
+        self._journal = Journal(0, 0)
+        self._breaker.forked()
+        self._providers.forked()
+        for made, _, binding in self._clients:
+            probe, client = binding.probe, made()
+            binding.probe = Probe(probe.venue, probe.account, Cells(), self._journal, probe.clock)
+            if let_go and client is not None:
+                self._ccxt.let_go(client)
+
+    def hold_again(self) -> None:
+        """Put the gate back on clients that were let go, where nothing took over: it stays as it was at the fork."""
+        for made, _, binding in self._clients:
+            client = made()
+            if client is not None:
+                self._ccxt.bind(client, binding)
+
+    def _bind(self, client: Any, path: str, *, found: bool) -> None:
         exchange = str(getattr(client, "id", "") or type(client).__name__)
         probe = Probe(exchange, self._account_of(client, exchange), self._cells, self._journal, self._clock)
         binding = Binding(probe, self._gate, explain, found=found)
@@ -262,18 +310,16 @@ class Watch:
         """
         if self._stopped:
             return
-        self._stopped = True
+        self._stopped, self._at_exit = True, at_exit
         if not self.forked:
             self._end()
         if not at_exit:
-            for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
-                binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
+            self._release()
 
-    def fork(self) -> None:
-        """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
-        self.forked = True
-        # A thread that is not there any more may have held its lock.
-        self._journal.wake = threading.Event()
+    def _release(self) -> None:
+        """Let the clients go, those of other bots too."""
+        for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
+            binding.gates = tuple(gate for gate in binding.gates if gate is not self._gate)
 
     def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
@@ -302,7 +348,9 @@ class Watch:
 
     def _close_outputs(self) -> None:
         self._providers.shutdown()
-        self._gauges.remove(self._providers.meter_provider, self._published)
+        # At the end of the process a provider that is not ours has yet to export the last values.
+        if not self._at_exit:
+            self._gauges.remove(self._providers.meter_provider, self._published)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
@@ -349,7 +397,9 @@ class Watch:
                 f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
                 "or used from now on is watched"
             )
-        if self._store is None:
+        if self._follows is not None:
+            notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")
+        elif self._store is None:
             notes.append("nothing is kept on disk: a halt does not survive a restart")
         return tuple(notes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Protocol
 
 from tradewatch.runtime.failures import failures
@@ -36,14 +38,34 @@ class WrapPoint(Protocol):
 
 
 def original_of(function: Any) -> Any | None:
-    """What a wrapper of ours stands for; None for any other function."""
+    """What a wrapper of ours stands for, also where somebody has wrapped ours; None for any other function."""
     return getattr(function, _ORIGINAL, None)
+
+
+def _is_ours(function: Any) -> bool:
+    """Whether this is a wrapper of ours itself: what others put around it shows the same attributes."""
+    return type(function) is FunctionType and vars(function).get(_ORIGINAL, function) is vars(function).get(
+        "__wrapped__"
+    )
+
+
+def _called(original: Any) -> Callable[..., Any]:
+    """`original` as a function of the client. What an agent has put there finds its instance by being bound."""
+    if type(original) is FunctionType:
+        return original
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original.__get__(self, type(self))(*args, **kwargs)
+
+    return call
 
 
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
     point_begin, succeed, fail = point.begin, point.succeed, point.fail
-    kept = failures.kept("instrumentation")
+    kept, stands_for = failures.kept("instrumentation"), original
+    is_async = inspect.iscoroutinefunction(original)
+    original = _called(original)
 
     def begin(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any | None:
         try:
@@ -84,8 +106,8 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
             succeed(self, state, result)
         return result
 
-    wrapper = functools.wraps(original)(call_async if inspect.iscoroutinefunction(original) else call)
-    setattr(wrapper, _ORIGINAL, original)
+    wrapper = functools.wraps(stands_for)(call_async if is_async else call)
+    setattr(wrapper, _ORIGINAL, stands_for)
     return wrapper
 
 
@@ -121,12 +143,11 @@ class Patches:
         Where somebody else has wrapped ours since, theirs stays: it calls ours, which calls the original.
         """
         for owner, name, original in reversed(self._done):
-            if original_of(vars(owner).get(name)) is not None:
+            if _is_ours(vars(owner).get(name)):
                 setattr(owner, name, original)
         for owner in self._touched:
             for name, value in list(vars(owner).items()):
-                original = original_of(value)
-                if original is not None:
-                    setattr(owner, name, original)
+                if _is_ours(value):
+                    setattr(owner, name, original_of(value))
         self._done.clear()
         self._touched.clear()

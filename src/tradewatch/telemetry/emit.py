@@ -12,6 +12,7 @@ from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
 from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.runtime.service import pause
@@ -63,7 +64,7 @@ class Emitter:
         pause_at = time.monotonic() + _STRETCH_S
         while self._waiting:
             call = self._waiting.popleft()
-            with failures.kept("telemetry"):
+            with failures.kept("telemetry"), fork.held:
                 self._measure(call)
                 if self._tracer is not None:
                     self._trace(self._tracer, call, offset_ns)

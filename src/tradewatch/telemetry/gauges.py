@@ -34,6 +34,12 @@ class Gauges:
                 _instruments(provider, scope, sources)
             sources[published] = dict(extra)
 
+    def forked(self) -> None:
+        """In a forked child: what the parent reports is not the child's to report."""
+        self._lock = threading.Lock()
+        for sources in self._sources.values():
+            sources.clear()
+
     def remove(self, provider: MeterProvider, published: Published) -> None:
         """Report them no more."""
         with self._lock:

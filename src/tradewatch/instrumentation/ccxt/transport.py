@@ -8,6 +8,15 @@ from time import monotonic_ns
 from typing import Any
 from urllib.parse import urlsplit
 
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    Context,
+    attach,
+    detach,
+    get_current,
+    set_value,
+)
+
 from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
@@ -25,7 +34,7 @@ _USED_WEIGHT = "x-mbx-used-weight-1m"
 class _Sent:
     """One HTTP attempt that is under way."""
 
-    __slots__ = ("live", "method", "start_ns", "status", "token", "url")
+    __slots__ = ("live", "method", "start_ns", "status", "suppressed", "token", "url")
 
     def __init__(self, live: LiveCall, method: str, url: str) -> None:
         self.live = live
@@ -33,6 +42,7 @@ class _Sent:
         self.url = url
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
+        self.suppressed: tuple[Context, Token[Context]] | None = None
         self.start_ns = monotonic_ns()
 
 
@@ -57,6 +67,7 @@ class HttpAttempt:
             live.sent = True
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
         sent.token = _SENT.set(sent)
+        sent.suppressed = _without_others()
         return sent
 
     def _edit_goes_on(self, live: LiveCall) -> bool:
@@ -90,10 +101,21 @@ class HttpAttempt:
                     None if error is None else error_type(error),
                 )
             )
+        if sent.suppressed is not None and get_current() is sent.suppressed[0]:
+            detach(sent.suppressed[1])
         if sent.token is not None:
             # ValueError: closed by the garbage collector in another context, where the attempt is not current.
             with suppress(ValueError):
                 _SENT.reset(sent.token)
+
+
+def _without_others() -> tuple[Context, Token[Context]]:
+    """The attempt has a span here: an instrumentation of the HTTP library below makes none, nor measures it again.
+
+    Its span would also carry the URL, signature included.
+    """
+    context = set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True)
+    return context, attach(context)
 
 
 class Throttle:
