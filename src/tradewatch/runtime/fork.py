@@ -1,8 +1,8 @@
-"""Forks: a gate that keeps them out while our threads work in the SDK, and what a child does about what it inherits.
+"""Forks: a gate that keeps them out while our threads hold locks of others, and what a child does with what it has.
 
 A child has the memory of its parent but only the thread that forked: a lock that another thread held stays held there
-for ever. Locks of ours are made anew in the child. Those of the OpenTelemetry SDK cannot be, so our threads hold the
-gate while they may hold one, and a fork waits for the gate.
+for ever. Locks of ours are made anew in the child. Those of the OpenTelemetry SDK and of SQLite cannot be, so our
+threads hold the gate while they may hold one, and a fork waits for the gate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _WAIT_S = 1.0
 
 
 class Gate:
-    """`with held:` around work in the SDK, on our own threads alone. Reentrant; 0.1 µs."""
+    """`with held:` around work in the SDK or SQLite. Reentrant; 0.1 µs."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tradewatch.model import Clock, Event
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import folder as files
@@ -207,7 +208,8 @@ class Store:
                 f"it was opened by process {self._pid}, of which this one is a fork",
                 "Instrument the bot in the process that trades.",
             )
-        with self._lock:
+        # SQLite has locks of its own, which a child that was forked meanwhile would find held for ever.
+        with fork.held, self._lock:
             if self._closed:
                 raise StoreUnavailable(self.folder, "it is closed", "Instrument the bot again.")
             if self._in_use:
