@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import msgspec
 
 from tradewatch import status as said
 from tradewatch.breaker import OrderGate, explain
@@ -15,9 +18,28 @@ from tradewatch.runtime.failures import failures
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
+from tradewatch.store import Store, decode
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
+
+
+class _Salt(msgspec.Struct, frozen=True):
+    """Body of `account.salt`: what API keys are hashed with, so that an account's name tells nothing of its key."""
+
+    salt: str
+
+
+def salt_of(store: Store | None) -> bytes:
+    """The salt that a store keeps; a fresh one where there is none."""
+    fresh = _Salt(secrets.token_hex(16))
+    if store is not None:
+        with failures.kept("store"):
+            event = store.last("account.salt")
+            if event is not None:
+                return decode(event, _Salt).salt.encode()
+            store.append("account.salt", fresh, durable=True)
+    return fresh.salt.encode()
 
 
 class Accounts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, Follower, OrderGate
-from tradewatch.clients import Accounts, Clients
+from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search
@@ -34,7 +33,7 @@ from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
-from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
+from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
@@ -68,12 +67,6 @@ def bot_name(bot: Any, name: str | None) -> str:
     if not plain:
         raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
     return plain
-
-
-class _Salt(msgspec.Struct, frozen=True):
-    """Body of `account.salt`: what API keys are hashed with, so that an account's name tells nothing of its key."""
-
-    salt: str
 
 
 class Watch:
@@ -148,7 +141,7 @@ class Watch:
         currency: str | None,
         providers: Providers,
     ) -> None:
-        accounts = Accounts(self._account, self._recall_salt())
+        accounts = Accounts(self._account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
@@ -345,16 +338,6 @@ class Watch:
         except StoreUnavailable as error:
             failures.warn("store", f"nothing survives a restart of this bot: {error}")
             return error
-
-    def _recall_salt(self) -> bytes:
-        fresh = _Salt(secrets.token_hex(16))
-        if self._store is not None:
-            with failures.kept("store"):
-                event = self._store.last("account.salt")
-                if event is not None:
-                    return decode(event, _Salt).salt.encode()
-                self._store.append("account.salt", fresh, durable=True)
-        return fresh.salt.encode()
 
     def _probe(self, exchange: str, account: str) -> Probe:
         return Probe(exchange, account, self._cells, self._journal, self._clock, spans=self._spans)

@@ -21,6 +21,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
+from tradewatch.telemetry.otel import processors_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
 HOST = "127.0.0.1"
@@ -35,7 +36,10 @@ _SPANS_AND_LOGS = 0.6
 
 
 class Providers(msgspec.Struct):
-    """The providers in use, and what of them is ours to close."""
+    """The providers in use, and what of them is ours to close.
+
+    `outboxes` are closed with them; `passed` are those of a provider of ours that outlives this.
+    """
 
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider
@@ -47,6 +51,7 @@ class Providers(msgspec.Struct):
     ours: tuple[Any, ...]
     outboxes: tuple[Outbox[Any], ...]
     server: Any
+    passed: tuple[Outbox[Any], ...] = ()
 
     def forked(self) -> None:
         """In a forked child: the port is the parent's."""
@@ -55,11 +60,11 @@ class Providers(msgspec.Struct):
 
     def dropped(self) -> list[Dropped]:
         """What of our spans and logs never arrived."""
-        return [dropped for outbox in self.outboxes for dropped in outbox.dropped()]
+        return [dropped for outbox in self.outboxes + self.passed for dropped in outbox.dropped()]
 
     def crowded(self) -> bool:
         """Whether spans had better come slower; one whose collector is away is not waited for."""
-        return any(outbox.crowded and outbox.reachable for outbox in self.outboxes)
+        return any(outbox.crowded and outbox.reachable for outbox in self.outboxes + self.passed)
 
     def shutdown(self, within_s: float) -> None:
         """Send what there is and close what is ours; spans and logs that are not sent within the time are counted.
@@ -121,6 +126,7 @@ def connect(
     notes: list[str] = []
     ours: list[Any] = []
     outboxes: list[Outbox[Any]] = []
+    passed = _outboxes_of(tracer_provider)
     if tracer_provider is None:
         tracer_provider = _our_tracer_provider(resource, notes, outboxes)
         ours += [tracer_provider] if tracer_provider is not None else []
@@ -141,7 +147,16 @@ def connect(
         tuple(ours),
         tuple(outboxes),
         server,
+        passed,
     )
+
+
+def _outboxes_of(provider: TracerProvider | None) -> tuple[Outbox[Any], ...]:
+    """Those of a provider that autoload made for the whole process: it closes them."""
+    from tradewatch.telemetry.export import SpanSink
+
+    processors = (processors_of(provider) if provider is not None else None) or ()
+    return tuple(each.outbox for each in processors if isinstance(each, SpanSink))
 
 
 def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
@@ -298,7 +313,7 @@ def _named(signal: str, name: str) -> Any:
     group = f"opentelemetry_{signal.lower()}_exporter"
     for found in entry_points(group=group, name=name):
         return found.load()()
-    known = ", ".join(sorted({"none", *(each.name for each in entry_points(group=group))}))
+    known = ", ".join(sorted({"none", "otlp", *(each.name for each in entry_points(group=group))}))
     raise LookupError(f"there is none of that name among {known}")
 
 

@@ -250,3 +250,16 @@ def test_spans_of_a_forked_child_arrive_when_it_ends(venue, program, collect):
     assert [span.name for span in collector.spans()] == ["in the child"]
     bot.end()
     assert [span.name for span in collector.spans()] == ["in the child", "in the parent"]
+
+
+def test_spans_that_never_arrived_are_in_the_status(venue, program):
+    """Also where the provider is the process's, which is there before its watch and outlives it."""
+    body = """
+    exchange = client()
+    for _ in range(40):
+        exchange.fetch_ticker("BTC/USDT")
+    dropped = until(lambda: watch().status().telemetry.dropped)
+    say(dropped=[(d.signal, d.kind, d.reason) for d in dropped])
+    """
+    variables = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces", "OTEL_BSP_MAX_QUEUE_SIZE": "10"}
+    assert program(body, venue().url, **variables).said()["dropped"] == [["spans", "other", "full"]]
