@@ -11,6 +11,7 @@ from datetime import datetime
 
 import pytest
 
+pytest_plugins = ["programs"]
 KEY, SECRET = "paper-key", "paper-secret"
 SYMBOL = "BTC/USDT"
 START_NS = int(datetime.fromisoformat("2023-03-03T00:00+00:00").timestamp()) * 10**9
@@ -156,6 +157,12 @@ def pointed(cls, url, **settings):
     client.has["fetchCurrencies"] = False
     client.urls["api"] = redirected(client.urls["api"], url)
     return client
+
+
+@pytest.fixture(name="pointed")
+def pointed_fixture():
+    """Makes clients of any class, whose exchange is at a URL."""
+    return pointed
 
 
 class Sync:

@@ -1,12 +1,13 @@
-"""The bots that this process watches: the one piece of global state, and the three functions that change it."""
+"""The bots that this process watches: the one piece of global state, and the functions that change it."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import signal
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -16,8 +17,10 @@ from opentelemetry.trace import TracerProvider
 
 from tradewatch.instrumentation.ccxt import Ccxt
 from tradewatch.model import Clock
-from tradewatch.runtime.failures import failures
+from tradewatch.runtime import fork
+from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.interpreter import refuse_without_lock
+from tradewatch.store import StoreInUse
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.logs import Logs
 from tradewatch.watch import Watch
@@ -28,17 +31,38 @@ _SIGTERM_S = 2.5
 _lock = threading.RLock()
 # By the identity of the bot, which is kept alive as long as it is watched; with the settings that it is watched by.
 _watches: dict[int, tuple[Any, Watch, dict[str, Any]]] = {}
+_at_end: list[Callable[[], None]] = []
+
+
+class _Process:
+    """What a program without a bot object is watched with: see `watch_process`."""
+
+    settings: Callable[[], Mapping[str, Any]] | None = None
+    watch: Watch | None = None
+
+
+_process = _Process()
 
 
 def _made(client: Any) -> None:
     """A client that the bot makes while it runs belongs to the bot that is watched; of several, to the first."""
     with _lock:
-        first = next(iter(_watches.values()), None)
-    if first is not None:
-        first[1].adopt(client, "made later", found=False)
+        # In a forked child the parent's watch is there for its gate alone, unless one of the child's own is to come.
+        watches = [watch for _, watch, _ in _watches.values() if not (watch.forked and _process.settings)]
+    if watches:
+        watches[0].adopt(client, "made later", found=False)
 
 
-_ccxt = Ccxt(_made)
+def _called(client: Any) -> None:
+    """The first call of a client that nobody watches: where the process is to be watched, that begins now."""
+    with _lock:
+        watched = any(not watch.forked for _, watch, _ in _watches.values())
+        if not watched and _process.settings is not None:
+            _begin_process(_process.settings, _process.watch)
+        _made(client)
+
+
+_ccxt = Ccxt(_made, _called)
 _gauges = Gauges()
 _logs = Logs()
 
@@ -52,7 +76,7 @@ def instrument(
     currency: str | None = None,
     limits: Mapping[str, float] | None = None,
     rules: Sequence[str | os.PathLike[str]] | None = None,
-    port: int = _PORT,
+    port: int | None = _PORT,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     executors: Sequence[Any] = (),
@@ -60,7 +84,9 @@ def instrument(
 ) -> Watch:
     """Watch a bot: find its exchange clients, see every call of them, and arm the gate that a halt closes.
 
-    A second call with the same bot returns the same `Watch`, if it is given the same settings or none.
+    A second call with the same bot returns the same `Watch`, if it is given the same settings or none. In a program
+    that is run by `opentelemetry-instrument` the first call takes over from the watch of the process: its clients, and
+    its halt where it is halted; and so it does in a forked child from the watch of the parent.
 
     Args:
         bot: the object that holds the clients; a client itself, a module or a list will do as well.
@@ -71,7 +97,7 @@ def instrument(
         currency: what equity is shown in; the quote currency of the first market seen unless given.
         limits: limits by name that replace the defaults, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
         rules: rule files in Prometheus's format that replace the default rules.
-        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one.
+        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none.
         tracer_provider: the application's, where it is not the global one. It is never shut down.
         meter_provider: likewise.
         executors: what sends the bot's orders, as objects or bound methods: their calls are spans with the client's
@@ -89,14 +115,14 @@ def instrument(
         RuntimeError: a free-threaded interpreter, on which a halt could be missed.
     """
     refuse_without_lock()
-    settings = {
+    told = {
         "name": name,
         "state_dir": None if state_dir is None else os.path.abspath(state_dir),
         "account": account,
         "currency": currency,
         "limits": dict(limits) if limits else None,
         "rules": None if rules is None else [os.path.abspath(file) for file in rules],
-        "port": None if port == _PORT else port,
+        "port": {_PORT: None, None: "none"}.get(port, port),
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
         "executors": tuple(executors) or None,
@@ -104,48 +130,81 @@ def instrument(
     }
     with _lock:
         known = _watches.get(id(bot))
-        if known is not None and not known[1].forked:
-            other = [key for key, value in settings.items() if value is not None and value != known[2][key]]
+        before = _process.watch or (known[1] if known is not None else None)
+        if known is not None and not known[1].forked and known[1] is not _process.watch:
+            other = [key for key, value in told.items() if value is not None and value != known[2][key]]
             if other:
                 raise ValueError(
                     f"this bot is watched already, with another {', '.join(other)}; leave out what is to stay, or call "
                     "tradewatch.uninstrument(bot) first"
                 )
             return known[1]
-        watch = Watch(
-            bot,
-            _ccxt,
-            _gauges,
-            _logs,
-            name=name,
-            state_dir=state_dir,
-            account=account,
-            currency=currency,
-            limits=limits,
-            rule_files=rules,
-            port=port,
-            tracer_provider=tracer_provider,
-            meter_provider=meter_provider,
-            executors=executors,
-            clock=clock,
-        )
-        if known is not None:
-            known[1].stop()
-        _watches[id(bot)] = (bot, watch, settings)
-        _ccxt.install()
-        _logs.install()
-        watch.start()
-        _end_cleanly()
+        chosen = {
+            "name": name,
+            "state_dir": state_dir,
+            "account": account,
+            "currency": currency,
+            "limits": limits,
+            "rule_files": rules,
+            "port": port,
+            "tracer_provider": tracer_provider,
+            "meter_provider": meter_provider,
+            "executors": executors,
+            "clock": clock,
+        }
+        if before is not None and not before.forked:
+            # Lets go of the folder and the port. Its gates stay on its clients until they have those of the new one.
+            before.stop(at_exit=True)
+        try:
+            watch = _begin(bot, chosen, told, before)
+        except BaseException:
+            # What the caller got wrong must not leave the process without a watch.
+            if _process.settings is not None:
+                _begin_process(_process.settings, before)
+            raise
+        _process.settings = _process.watch = None
         return watch
 
 
+def watch_process(settings: Callable[[], Mapping[str, Any]]) -> None:
+    """Watch the process itself, from the first call of an exchange client on; for programs without a bot object.
+
+    An `instrument` of a bot takes over, whenever it comes.
+
+    Args:
+        settings: asked for at that first call: what `instrument` takes, by the names that `Watch` has for them. It
+            says itself what of them is wrong, and raises nothing.
+    """
+    with _lock:
+        if not _watches:
+            _process.settings = settings
+            _ccxt.install()
+
+
+def leave_process() -> None:
+    """Undo `watch_process`; bots that were instrumented by themselves stay watched."""
+    with _lock:
+        _process.settings = None
+        bot = next((bot for bot, watch, _ in _watches.values() if watch is _process.watch), None)
+        if not _watches:
+            _ccxt.undo()
+    if bot is not None:
+        uninstrument(bot)
+
+
+def at_end(last: Callable[[], None]) -> None:
+    """Have something done at the end of the process, when every watch has stopped."""
+    _at_end.append(last)
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
 def first() -> Watch | None:
-    """The watch of the bot that has been watched longest."""
+    """The watch of the bot that has been watched longest, in this process."""
     # Read without the lock, from wherever the bot tells something: a dict that changes meanwhile is asked again.
     while _watches:
-        with suppress(RuntimeError, StopIteration):
-            watch = next(iter(_watches.values()))[1]
-            return None if watch.forked else watch
+        with suppress(RuntimeError):
+            return next((watch for _, watch, _ in _watches.values() if not watch.forked), None)
     return None
 
 
@@ -161,6 +220,43 @@ def watch_of(bot: Any) -> Watch:
     return known[1]
 
 
+def _begin(bot: Any, settings: Mapping[str, Any], told: dict[str, Any], before: Watch | None) -> Watch:
+    """Watch `bot` from now on, with the clients and the halt of the watch that was there before."""
+    watch = Watch(bot, _ccxt, _gauges, _logs, **settings)
+    for key, (_, known, _) in list(_watches.items()):
+        if known is before:
+            del _watches[key]
+    _watches[id(bot)] = (bot, watch, told)
+    _ccxt.install()
+    _logs.install()
+    if before is not None:
+        watch.take_over(before)
+    watch.start()
+    _end_cleanly()
+    return watch
+
+
+def _begin_process(settings: Callable[[], Mapping[str, Any]], before: Watch | None) -> None:
+    bot = sys.modules["__main__"]
+    # Whatever goes wrong: the bot's call goes on, and is not made to wait for another try each time.
+    _process.settings = None
+    try:
+        chosen = dict(settings())
+        try:
+            _process.watch = _begin(bot, chosen, {}, before)
+        except StoreInUse as used:
+            # A process of the same bot, its parent for one: two cannot keep one state, but one halt must hold in both.
+            failures.warn("autoload", f"{used} Until then that one's halts hold here too, and nothing is kept of this.")
+            _process.watch = _begin(bot, chosen | {"port": None, "follows": used.path}, {}, before)
+    except Exception as error:
+        failures.warn("autoload failed", f"THIS PROCESS IS NOT WATCHED and no rule can halt it: {describe(error)}")
+        failures.note("autoload", error)
+        if before is not None:
+            before.hold_again()
+    else:
+        _process.settings = settings
+
+
 def uninstrument(bot: Any) -> None:
     """Stop watching a bot, and put back every attribute of its clients' classes once no bot is watched.
 
@@ -168,6 +264,9 @@ def uninstrument(bot: Any) -> None:
     """
     with _lock:
         known = _watches.pop(id(bot), None)
+        if known is not None:
+            _process.settings = None
+            _process.watch = None if known[1] is _process.watch else _process.watch
     if known is not None:
         known[1].stop()
         with _lock:
@@ -182,6 +281,7 @@ def shutdown() -> None:
     """Stop watching every bot. Takes two seconds at most for each, whatever the collector does."""
     with _lock:
         bots = [bot for bot, _, _ in _watches.values()]
+    leave_process()
     for bot in bots:
         with failures.kept("shutdown"):
             uninstrument(bot)
@@ -194,6 +294,9 @@ def _at_exit() -> None:
     for watch in watches:
         with failures.kept("shutdown"):
             watch.stop(at_exit=True)
+    while _at_end:
+        with failures.kept("shutdown"):
+            _at_end.pop()()
 
 
 def _end_cleanly() -> None:
@@ -217,16 +320,20 @@ def _let_sigterm_go() -> None:
 def _in_child() -> None:
     """A forked child has no threads of ours, and the store is its parent's: it ends as it would without tradewatch.
 
-    Its gates stay as they were at the fork, so that a child of a halted bot sends no orders either.
+    Its gates stay as they were at the fork, so that a child of a halted bot sends no orders either. It is watched once
+    it is instrumented, or calls an exchange where the process is watched; what was halted stays halted then.
     """
     global _lock  # noqa: PLW0603  a thread that is not there any more may have held it
     _lock = threading.RLock()
+    _ccxt.forked()
+    _gauges.forked()
+    _logs.forked()
     for _, watch, _ in _watches.values():
-        watch.fork()
+        watch.fork(let_go=watch is _process.watch and _process.settings is not None)
     _let_sigterm_go()
 
 
-os.register_at_fork(after_in_child=_in_child)
+fork.in_child(_in_child)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:

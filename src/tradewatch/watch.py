@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import secrets
-import threading
 import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +15,10 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch import status as said
-from tradewatch.breaker import Breaker, OrderGate, explain
+from tradewatch.breaker import Breaker, Follower, OrderGate
+from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.instrumentation import executor
-from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of, is_client
+from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search
 from tradewatch.instrumentation.patch import Patches
 from tradewatch.memory import Memory
@@ -31,12 +28,12 @@ from tradewatch.rules import Group, default_groups, limit_values, load_files
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
-from tradewatch.runtime.service import Service
+from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
-from tradewatch.store import Store, StoreInUse, StoreUnavailable, decode, state_folder
+from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.emit import Emitter
@@ -45,11 +42,10 @@ from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.logs import Logs
 from tradewatch.telemetry.probe import Probe
-from tradewatch.telemetry.providers import Providers, connect
+from tradewatch.telemetry.providers import SCOPE, Providers, connect
 from tradewatch.telemetry.spans import spans_to
 from tradewatch.telemetry.tally import Tally
 
-_SCOPE = "tradewatch"
 _STOP_S = 2.0
 _LAST_PORT = 65_535
 _OVERHEAD_EVERY_NS = 5_000_000_000
@@ -71,12 +67,6 @@ def bot_name(bot: Any, name: str | None) -> str:
     if not plain:
         raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
     return plain
-
-
-class _Salt(msgspec.Struct, frozen=True):
-    """Body of `account.salt`: what API keys are hashed with, so that an account's name tells nothing of its key."""
-
-    salt: str
 
 
 class Watch:
@@ -103,16 +93,17 @@ class Watch:
         currency: str | None = None,
         limits: Mapping[str, float] | None = None,
         rule_files: Sequence[str | os.PathLike[str]] | None = None,
-        port: int = 9464,
+        port: int | None = 9464,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         executors: Sequence[Any] = (),
         clock: Clock | None = None,
+        follows: Path | None = None,
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
         values = limit_values(limits)
-        if not 0 <= port <= _LAST_PORT:
-            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}")
+        if port is not None and not 0 <= port <= _LAST_PORT:
+            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}, or None")
         groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
         methods = executor.named(executors)
         self.name = bot_name(bot, name)
@@ -125,18 +116,16 @@ class Watch:
         self._limits = values
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
-        self._clients: list[tuple[weakref.ref[Any], said.Client, Binding]] = []
-        self._shared: list[tuple[str, Binding]] = []
         self._patches = Patches()
         self._cells = Cells()
         self._journal = Journal()
         self._overhead: float | None = None
         self._overhead_base = (time.monotonic_ns(), 0)
-        self._overhead_gone_ns = 0
-        self._stopped = False
+        self._stopped = self._at_exit = False
         self.forked = False
 
-        opened = self._open_store(Path(state_dir) if state_dir is not None else None)
+        self._follows = follows
+        opened = self._open_store(Path(state_dir) if state_dir is not None else None) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
         try:
             self._build(opened, groups, currency, connect(self.name, port, tracer_provider, meter_provider))
@@ -146,22 +135,27 @@ class Watch:
             raise
 
     def _build(
-        self, opened: Store | StoreUnavailable, groups: Sequence[Group], currency: str | None, providers: Providers
+        self,
+        opened: Store | StoreUnavailable | None,
+        groups: Sequence[Group],
+        currency: str | None,
+        providers: Providers,
     ) -> None:
-        self._salt = self._recall_salt()
+        accounts = Accounts(self._account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
         meters = self._providers.meter_provider
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         extra = {} if meters in providers.ours else {a.BOT.name: self.name}
-        self.tracer = providers.tracer_provider.get_tracer(_SCOPE) if providers.tracer_provider is not None else None
-        self.meter = meters.get_meter(_SCOPE)
+        self.tracer = providers.tracer_provider.get_tracer(SCOPE) if providers.tracer_provider is not None else None
+        self.meter = meters.get_meter(SCOPE)
         self.extra: Mapping[str, str] = extra
-        self._spans = spans_to(providers.tracer_provider, _SCOPE, extra)
+        self._spans = spans_to(providers.tracer_provider, SCOPE, extra)
         tally = Tally(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
         self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
+        self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -181,12 +175,14 @@ class Watch:
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        self._gauges.add(meters, _SCOPE, self._published, extra, self._fold.collecting)
+        self._gauges.add(meters, SCOPE, self._published, extra, self._fold.collecting)
         if providers.logger_provider is not None:
             sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
             self._logs.add(providers.logger_provider, sends)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
-        jobs = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        jobs: dict[str, Job] = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        if self._follows is not None:
+            jobs["following"] = Follower(self._follows, self._breaker).run
         self._service = Service(jobs, self._close_outputs)
 
     def start(self) -> None:
@@ -207,24 +203,36 @@ class Watch:
         A client that was found on a bot stays with that bot; one that was only made while it ran goes to the bot that
         it is found on.
         """
-        known = binding_of(client)
-        if known is not None and self._gate in known.gates:
-            return
-        if known is not None and (known.found or not found):
-            # Another bot's: its calls are counted there, but either bot's halt refuses its orders.
-            if found:
-                known.gates = (*known.gates, self._gate)
-                self._shared.append((path, known))
-            return
-        if known is not None:
-            known.let_go(*known.gates)
-        exchange = str(getattr(client, "id", "") or type(client).__name__)
-        account = self._account_of(client, exchange)
-        probe = Probe(exchange, account, self._cells, self._journal, self._clock, spans=self._spans)
-        binding = Binding(probe, self._gate, explain, found=found)
-        kind = f"{type(client).__module__}.{type(client).__qualname__}"
-        self._ccxt.bind(client, binding)
-        self._clients.append((weakref.ref(client), said.Client(path, kind, exchange), binding))
+        self._clients.adopt(client, path, found=found)
+
+    def take_over(self, other: Watch) -> None:
+        """Watch the clients of a watch that has stopped, and be halted where it was: no order passes in between."""
+        halted = other._breaker.status()
+        if halted.state == "HALTED" and self._breaker.status().state == "ACTIVE":
+            self._breaker.halt(halted.by, halted.reason, halted.evidence)
+        other._gauges.remove(other._providers.meter_provider, other._published)
+        with failures.kept("metrics"):
+            other._fold.close()
+        other._patches.undo()
+        self._clients.take_over(other._clients, self.search)
+
+    def fork(self, *, let_go: bool) -> None:
+        """In a forked child: nothing of this watch runs there but its gate, which stays as it was.
+
+        What the clients do is not written down, since nobody would read it. With `let_go` the clients are taken
+        from it, for a watch of the child's own that takes over.
+        """
+        self.forked = True
+        self._journal.forked()
+        self._fold.fork()
+        self._breaker.forked()
+        self._providers.forked()
+        self._patches.undo()
+        self._clients.forked(self._journal, let_go=let_go)
+
+    def hold_again(self) -> None:
+        """Put the gate back on clients that were let go, where nothing took over: it stays as it was at the fork."""
+        self._clients.hold_again()
 
     def status(self) -> said.Status:
         """Everything there is to know at this moment; reads memory alone and may be called from any thread."""
@@ -233,7 +241,7 @@ class Watch:
             bot=self.name,
             at_ns=self._clock.now_ns(),
             since_ns=self._since_ns,
-            clients=tuple(client for client, _ in self._mine()),
+            clients=tuple(client for client, _ in self._clients.mine()),
             operations=said.operations(self._cells),
             attempts=self._safety.tally.attempts,
             throttle_s=self._safety.tally.throttle_ns / 1e9,
@@ -289,20 +297,12 @@ class Watch:
         """
         if self._stopped:
             return
-        self._stopped = True
+        self._stopped, self._at_exit = True, at_exit
         if not self.forked:
             self._end()
         if not at_exit:
             self._patches.undo()
-            for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
-                binding.let_go(self._gate)
-
-    def fork(self) -> None:
-        """In a forked child, before anything else runs there: nobody waits for this watch's journal any more."""
-        self.forked = True
-        self._fold.fork()
-        # A thread that is not there any more may have held its lock.
-        self._journal.wake = threading.Event()
+            self._clients.release()
 
     def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
@@ -316,28 +316,18 @@ class Watch:
             with failures.kept("store"):
                 self._store.close()
 
-    def _mine(self) -> list[tuple[said.Client, Binding]]:
-        """The clients that are still there and still this bot's; those that are gone are forgotten."""
-        there = [(made, client, binding) for made, client, binding in self._clients if made() is not None]
-        if len(there) != len(self._clients):
-            # What a client that is gone took is kept in the sum.
-            gone = [entry for entry in self._clients if entry[0]() is None]
-            for exchange in {client.exchange for _, client, _ in gone} - {client.exchange for _, client, _ in there}:
-                self._fold.retire(exchange)
-            self._overhead_gone_ns += sum(binding.probe.overhead_ns for _, _, binding in gone)
-            self._clients = there
-        return [(client, binding) for _, client, binding in there if self._gate in binding.gates]
-
     def _published(self) -> Sequence[Reading]:
         return self._safety.published
 
     def _close_outputs(self, within_s: float) -> None:
         with failures.kept("metrics"):
-            self._fold.close()
+            # At the end of the process a provider that is not ours has yet to export the last values.
+            self._fold.close(series_stay=self._at_exit)
         if self._providers.logger_provider is not None:
             self._logs.remove(self._providers.logger_provider)
         self._providers.shutdown(within_s)
-        self._gauges.remove(self._providers.meter_provider, self._published)
+        if not self._at_exit:
+            self._gauges.remove(self._providers.meter_provider, self._published)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
@@ -349,38 +339,25 @@ class Watch:
             failures.warn("store", f"nothing survives a restart of this bot: {error}")
             return error
 
-    def _recall_salt(self) -> bytes:
-        fresh = _Salt(secrets.token_hex(16))
-        if self._store is not None:
-            with failures.kept("store"):
-                event = self._store.last("account.salt")
-                if event is not None:
-                    return decode(event, _Salt).salt.encode()
-                self._store.append("account.salt", fresh, durable=True)
-        return fresh.salt.encode()
-
-    def _account_of(self, client: Any, exchange: str) -> str:
-        """The account's name: as set, with the venue's name behind it, else a salted hash of venue and key."""
-        if self._account is not None:
-            return f"{self._account}-{exchange}"
-        key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
-        if not isinstance(key, str) or not key:
-            return "public"
-        return hashlib.blake2s(f"{exchange}:{key}".encode(), key=self._salt, digest_size=5).hexdigest()
+    def _probe(self, exchange: str, account: str) -> Probe:
+        return Probe(exchange, account, self._cells, self._journal, self._clock, spans=self._spans)
 
     def _notes(self) -> tuple[str, ...]:
-        notes = [f"{path} belongs to another bot too; its calls are counted there" for path, _ in self._shared]
+        shared = self._clients.shared
+        notes = [f"{path} belongs to another bot too; its calls are counted there" for path in shared]
         if self.search.cut_short:
             notes.append(
                 f"the search for clients ended after {self.search.looked_at} objects; one that it did not reach is "
                 "watched from its first call on"
             )
-        if not self._mine() and not self._shared:
+        if not self._clients.mine() and not shared:
             notes.append(
                 f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
                 "or used from now on is watched"
             )
-        if self._store is None:
+        if self._follows is not None:
+            notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")
+        elif self._store is None:
             notes.append("nothing is kept on disk: a halt does not survive a restart")
         return tuple(notes)
 
@@ -395,22 +372,11 @@ class Watch:
             yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
-        yield from self._rate_limits()
-
-    def _rate_limits(self) -> Iterator[Reading]:
-        used: dict[str, float] = {}
-        for client, binding in self._mine():
-            if binding.rate_limit_used is not None:
-                used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
-        for exchange, value in used.items():
-            yield Reading(m.RATE_LIMIT_USED, value, ((a.EXCHANGE.name, exchange),))
-            limit = WEIGHT_LIMITS.get(exchange)
-            if limit is not None:
-                yield Reading(m.RATE_LIMIT_LIMIT, limit, ((a.EXCHANGE.name, exchange),))
+        yield from self._clients.rate_limits()
 
     def _measure_overhead(self) -> None:
         now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns
-        spent_ns += self._overhead_gone_ns + sum(binding.probe.overhead_ns for _, binding in self._mine())
+        spent_ns += self._clients.overhead_ns
         since_ns, before_ns = self._overhead_base
         if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
             self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)

@@ -6,6 +6,7 @@ What a collector does is never felt by who makes the spans; it is seen in what w
 import contextlib
 import gzip
 import http.server
+import importlib
 import socket
 import ssl
 import threading
@@ -413,8 +414,32 @@ def test_console_prints_spans_scrubbed(ours, capsys):
 def test_an_exporter_that_there_is_none_of_is_said(ours, caplog):
     providers = ours("http://127.0.0.1:9", OTEL_TRACES_EXPORTER="zipkin")
     assert providers.tracer_provider is None
-    assert providers.notes == ("traces: there is no exporter 'zipkin' here; accepted: otlp, console, none",)
+    [note] = providers.notes
+    assert note.startswith("OTEL_TRACES_EXPORTER=zipkin: not exported to it: ")
+    assert note.endswith("there is none of that name among console, none, otlp, otlp_proto_http")
     assert warned(caplog) == list(providers.notes)
+
+
+def test_an_exporter_by_its_entry_point_gets_what_is_scrubbed(ours, monkeypatch, tmp_path):
+    (tmp_path / "keeping.py").write_text(
+        "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter\n"
+        "kept = InMemorySpanExporter()\n"
+        "def exporter():\n"
+        "    return kept\n"
+    )
+    info = tmp_path / "keeping-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: keeping\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[opentelemetry_traces_exporter]\nkeeping = keeping:exporter\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    providers = ours("http://127.0.0.1:9", OTEL_TRACES_EXPORTER="keeping")
+    tracer = providers.tracer_provider.get_tracer("test")
+    tracer.start_span("kept", attributes={"u": "https://x/?signature=abcdef"}).end()
+    [outbox] = providers.outboxes
+    assert outbox.flush(10)
+    [span] = importlib.import_module("keeping").kept.get_finished_spans()
+    assert (span.name, dict(span.attributes)) == ("kept", {"u": "https://x/?signature=***"})
+    assert providers.notes == ()
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "0", "٣"])

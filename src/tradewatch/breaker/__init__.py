@@ -5,8 +5,9 @@
 """
 
 from tradewatch.breaker.breaker import Breaker, ResumeRefused
+from tradewatch.breaker.follow import Follower
 from tradewatch.breaker.gate import OrderGate
 from tradewatch.breaker.status import Status, explain
 from tradewatch.breaker.unknown import UnknownOrder
 
-__all__ = ["Breaker", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]
+__all__ = ["Breaker", "Follower", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]

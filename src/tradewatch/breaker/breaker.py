@@ -214,6 +214,12 @@ class Breaker:
         if not self._write() and self._store is not None:
             failures.warn("breaker end", f"the end of this run is not on disk: {self._why_unwritten}")
 
+    def forked(self) -> None:
+        """In a forked child: no other thread is there that could hold a lock. What is halted stays halted."""
+        self._state_lock = threading.RLock()
+        self._disk_lock = threading.RLock()
+        self._writing = False
+
     def _start(self, *, new_halt: bool) -> None:
         if self._halt.state == "HALTED":
             self._close_gate()

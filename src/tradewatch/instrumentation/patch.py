@@ -10,6 +10,7 @@ import inspect
 from bisect import bisect_left
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
+from types import FunctionType
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
@@ -73,7 +74,7 @@ class CallPoint(WrapPoint, Protocol):
 
 
 def original_of(function: Any) -> Any | None:
-    """What a wrapper of ours stands for; None for any other function."""
+    """What a wrapper of ours stands for, also where somebody has wrapped ours; None for any other function."""
     return getattr(function, _ORIGINAL, None)
 
 
@@ -85,9 +86,29 @@ def failed(fail: Callable[[Any, Any, BaseException], None], client: Any, state: 
         failures.note("instrumentation", bug)
 
 
+def _is_ours(function: Any) -> bool:
+    """Whether this is a wrapper of ours itself: what others put around it shows the same attributes."""
+    return type(function) is FunctionType and vars(function).get(_ORIGINAL, function) is vars(function).get(
+        "__wrapped__"
+    )
+
+
+def _called(original: Any) -> Callable[..., Any]:
+    """`original` as a function of the client. What an agent has put there finds its instance by being bound."""
+    if type(original) is FunctionType:
+        return original
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original.__get__(self, type(self))(*args, **kwargs)
+
+    return call
+
+
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
     begin, succeed, fail = point.begin, point.succeed, point.fail
+    stands_for, is_async = original, inspect.iscoroutinefunction(original)
+    original = _called(original)
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         error = None
@@ -139,7 +160,7 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
             failures.note("instrumentation", bug)
         return result
 
-    return standing_for(original, call_async if inspect.iscoroutinefunction(original) else call)
+    return standing_for(stands_for, call_async if is_async else call)
 
 
 def measured(original: Any, point: CallPoint) -> Any:
@@ -149,6 +170,8 @@ def measured(original: Any, point: CallPoint) -> Any:
     of the whole. `self` stays among the arguments: they are handed on as they came.
     """
     otherwise = wrapped(original, point)
+    stands_for, is_async = original, inspect.iscoroutinefunction(original)
+    original = _called(original)
     name, at, observe, fail = point.operation, point.subject_at, point.observe, point.fail
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -291,7 +314,7 @@ def measured(original: Any, point: CallPoint) -> Any:
             failures.note("instrumentation", bug)
         return result
 
-    return standing_for(original, call_async if inspect.iscoroutinefunction(original) else call)
+    return standing_for(stands_for, call_async if is_async else call)
 
 
 def standing_for(original: Any, call: Any) -> Any:
@@ -340,12 +363,11 @@ class Patches:
         Where somebody else has wrapped ours since, theirs stays: it calls ours, which calls the original.
         """
         for owner, name, original in reversed(self._done):
-            if original_of(vars(owner).get(name)) is not None:
+            if _is_ours(vars(owner).get(name)):
                 setattr(owner, name, original)
         for owner in self._touched:
             for name, value in list(vars(owner).items()):
-                original = original_of(value)
-                if original is not None:
-                    setattr(owner, name, original)
+                if _is_ours(value):
+                    setattr(owner, name, original_of(value))
         self._done.clear()
         self._touched.clear()

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 
+from tradewatch.runtime import fork
 from tradewatch.runtime.scrub import scrubber
 
 _log = logging.getLogger("tradewatch")
@@ -61,6 +62,10 @@ class Failures:
         self.counts: dict[str, int] = {}
         self.strict = False
         self._logged: dict[str, float] = {}
+        self._renew()
+        fork.in_child(self._renew)
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
 
     def note(self, where: str, error: BaseException) -> None:

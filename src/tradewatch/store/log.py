@@ -7,12 +7,13 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from tradewatch.model import Clock, Event
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import folder as files
@@ -24,6 +25,9 @@ DAMAGED = "store.damaged"
 _NAME = "events.db"
 # Few: making more of them at once would keep the other threads of the process waiting.
 _PAGE_ROWS = 20
+# How long a reader beside the writer waits, where the file is locked for a moment.
+_PEEK_S = 0.1
+_LAST = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -157,9 +161,8 @@ class Store:
         Raises:
             StoreUnavailable: it cannot be read.
         """
-        query = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
         with self._alone() as connection:
-            columns = connection.execute(query, (kind,)).fetchone()
+            columns = connection.execute(_LAST, (kind,)).fetchone()
             return None if columns is None else schema.event(columns)
 
     def read(self, kinds: Collection[str], after_seq: int = 0) -> Iterator[Event]:
@@ -206,7 +209,8 @@ class Store:
                 f"it was opened by process {self._pid}, of which this one is a fork",
                 "Instrument the bot in the process that trades.",
             )
-        with self._lock:
+        # SQLite has locks of its own, which a child that was forked meanwhile would find held for ever.
+        with fork.held, self._lock:
             if self._closed:
                 raise StoreUnavailable(self.folder, "it is closed", "Instrument the bot again.")
             if self._in_use:
@@ -223,6 +227,23 @@ class Store:
                 raise StoreUnavailable(self.path, f"the file is damaged ({error})", remedy) from error
             finally:
                 self._in_use = False
+
+
+def peek(folder: Path, kind: str) -> Event | None:
+    """The latest row of a kind in a log that another process has open; None where there is none.
+
+    Raises:
+        StoreUnavailable: it cannot be read.
+    """
+    path = Path(os.path.abspath(folder)) / _NAME
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=_PEEK_S, uri=True)) as connection:
+            columns = connection.execute(_LAST, (kind,)).fetchone()
+            return None if columns is None else schema.event(columns)
+    except sqlite3.Error as error:
+        raise from_sqlite_error(path, error) from error
+    except schema.DamageError as error:
+        raise StoreUnavailable(path, f"the file is damaged ({error})", "Look at the process that has it.") from error
 
 
 class _Abandon:

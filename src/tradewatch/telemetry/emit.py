@@ -10,6 +10,7 @@ from collections.abc import Callable
 from opentelemetry.context import Context
 
 from tradewatch.model import Call
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import pause
 from tradewatch.telemetry.current import CallSpan
@@ -61,7 +62,7 @@ class Emitter:
         pause_at = time.monotonic() + _STRETCH_S
         while self._waiting:
             call = self._waiting.popleft()
-            with failures.kept("telemetry"):
+            with failures.kept("telemetry"), fork.held:
                 context = call.parent
                 # The span first: its identity is then known to the exemplars.
                 if self._spans is not None and isinstance(call.span, LiveCall):

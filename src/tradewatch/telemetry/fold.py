@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter, NoOpHistogram
 
 from tradewatch.model import Call
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.runtime.service import pause
@@ -161,22 +162,30 @@ class Fold:
         self.tick()
 
     def tick(self) -> None:
-        """Fold the cells that the safety thread wrote to."""
-        with self._lock:
-            self._fold(self._cells.turned())
+        """Fold the cells that the safety thread wrote to. A fork, or a halt to be written, waits for one at most."""
+        turned = self._cells.turned()
+        cell: Cell | None = None
+        while True:
+            with fork.held, self._lock:
+                cell = next(turned, None)
+                if cell is None:
+                    self._tell_all()
+                    return
+                self._fold((cell,))
+            self._breathe()
 
     def collecting(self) -> bool:
         """Fold everything, and take away the series that are over and were collected since; False once all are.
 
-        For a callback of the SDK's: it holds the SDK's lock of collections, under which streams are not collected.
+        For a callback of the SDK's: it holds the SDK's lock of collections, under which streams are not collected. So
+        the gate of forks, which comes before that lock, cannot be held here.
         """
         with self._lock:
             if self._forked:
-                for source in self._sources.values():
-                    self._stays(source, told=False)
                 return False
             # First those that were seen, in that order: a limit of streams takes whoever comes first.
             self._fold(chain(self._cells.turned(), self._cells.every()))
+            self._tell_all()
             if self.why is not None:
                 return not self._closed
             while self._retired:
@@ -216,15 +225,26 @@ class Fold:
         self._retired.append(exchange)
 
     def fork(self) -> None:
-        """In a forked child: the parent tells of what was counted, and its lock may have been taken at the fork."""
+        """In a forked child: the parent tells of what was counted, so its series are taken out of the SDK.
+
+        No lock is taken: the child has one thread, and one that is gone may hold them for ever.
+        """
         self._lock = threading.Lock()
         self._forked = True
+        with failures.kept("fork"):
+            for histogram in self._histograms.values():
+                consumer = getattr(histogram, "_measurement_consumer", None)
+                for storage in getattr(consumer, "_reader_storages", {}).values():
+                    storage._instrument_view_instrument_matches.pop(histogram, None)
 
-    def close(self) -> None:
-        """Fold what is there; from now on series go away."""
-        with self._lock:
+    def close(self, *, series_stay: bool = False) -> None:
+        """Fold what is there; from now on series go away, unless their readers have yet to collect them."""
+        if self._forked:
+            return
+        with fork.held, self._lock:
             self._fold(self._cells.every())
-            self._closed = True
+            self._tell_all()
+            self._closed = not series_stay
 
     def _source(self, cell: Cell) -> Source:
         source = self._sources.get(cell)
@@ -237,22 +257,30 @@ class Fold:
 
     def _fold(self, cells: Iterable[Cell]) -> None:
         """Under the lock. What fails once would fail again: from then on every duration is recorded."""
-        if self.why is not None:
-            return
-        self._pause_at_ns = time.monotonic_ns() + _STRETCH_NS
         try:
             for cell in cells:
+                if self.why is not None:
+                    return
                 source = self._source(cell)
                 if source.behind:
                     for _ in range(1 + len(cell.waiting) // _AT_ONCE):
                         self._fold_one(source)
                         self._breathe()
-            # Once all that they are exemplars of is there.
-            self._tell([self._sources[cell] for cell in self._offered])
-            self._offered.clear()
         except Exception as error:
-            self.why, self._cells.kept = describe(error), False
-            failures.note("metrics", error)
+            self._give_up(error)
+
+    def _tell_all(self) -> None:
+        """Under the lock: offer the exemplars, once all that they are exemplars of is there."""
+        try:
+            if self.why is None:
+                self._tell([self._sources[cell] for cell in self._offered])
+                self._offered.clear()
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self.why, self._cells.kept = describe(error), False
+        failures.note("metrics", error)
 
     def _fold_one(self, source: Source) -> None:
         cell = source.cell
@@ -333,8 +361,8 @@ class Fold:
             key = source.keys[way] = way.key(source.attributes)
         return key
 
-    def _stays(self, source: Source, *, told: bool = True) -> bool:
-        """Take away a source's series, those that were told if only those; whether any is left."""
+    def _stays(self, source: Source) -> bool:
+        """Take away a source's series that were told; whether any is left."""
         left = False
         for way in self._plan(source.cell.metric):
             if way.drops or way.merges or way not in source.keys:
@@ -349,10 +377,10 @@ class Fold:
                 waits = (
                     getattr(stream, "_value", None) is not None or getattr(stream, "_value_positive", None) is not None
                 )
-                if not (told and waits):
-                    del streams[key]
-                else:
+                if waits:
                     left = True
+                else:
+                    del streams[key]
         return left
 
     def _plan(self, metric: Metric) -> list[_Way]:

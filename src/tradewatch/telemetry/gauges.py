@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.semconv import METRICS, Metric, Reading
 
@@ -58,13 +59,19 @@ class Gauges:
         self, provider: MeterProvider, scope: str, published: Published, extra: Mapping[str, str], before: Before
     ) -> None:
         """Report these readings through `provider`, each with the attributes `extra`; see `Before`."""
-        with self._lock:
+        with fork.held, self._lock:
             outlet = self._outlets.get(provider)
             if outlet is None:
                 outlet = self._outlets[provider] = _Outlet()
                 _instruments(provider, scope, outlet)
             outlet.sources[published] = dict(extra)
             outlet.before.append(before)
+
+    def forked(self) -> None:
+        """In a forked child: what the parent reports is not the child's to report."""
+        self._lock = threading.Lock()
+        for outlet in self._outlets.values():
+            outlet.sources.clear()
 
     def remove(self, provider: MeterProvider, published: Published) -> None:
         """Report them no more."""

@@ -74,6 +74,15 @@ class Journal:
             for _ in range(len(ring)):
                 yield ring.popleft()
 
+    def forked(self) -> None:
+        """In a forked child: nobody reads what is written here, so nothing is kept."""
+        # A thread that is not there any more may have held their locks.
+        self.wake, self.booking = threading.Event(), threading.Lock()
+        self.reads.clear()
+        self._orders.clear()
+        self.most_reads = self._most_orders = 0
+        self.inline = lambda live: None
+
     def _make_room(self) -> None:
         self.wake.set()
         if self.inline is None or not self.booking.acquire(timeout=_GIVE_WAY_S):

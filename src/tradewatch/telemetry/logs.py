@@ -85,6 +85,10 @@ class Logs:
         """Have them go there no more."""
         self._outlets.pop(provider, None)
 
+    def forked(self) -> None:
+        """In a forked child: the bot is not watched there, so its records go nowhere of ours."""
+        self._outlets.clear()
+
     def _made(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self._made_before(*args, **kwargs)
         # What asks for the current span's ids may itself write a log record.

@@ -35,6 +35,12 @@ def _context_variable() -> tuple[Callable[[], Context], Callable[[Context], Any]
 get_context, set_context, reset_context = _context_variable()
 
 
+def processors_of(provider: TracerProvider) -> tuple[Any, ...] | None:
+    """The span processors of an SDK's provider; None where that cannot be told."""
+    found: tuple[Any, ...] | None = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    return found
+
+
 def only_ends(provider: TracerProvider) -> bool:
     """Whether every processor of `provider` cares for ended spans alone, on whichever thread they end.
 
@@ -42,7 +48,7 @@ def only_ends(provider: TracerProvider) -> bool:
     """
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
-    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    processors = processors_of(provider)
     return processors is not None and all(
         type(p) in (SimpleSpanProcessor, BatchSpanProcessor) or type(p).__module__.startswith("tradewatch.")
         for p in processors

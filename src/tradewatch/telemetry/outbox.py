@@ -7,7 +7,6 @@ for the thread but `close`, and that as long as it is told.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -18,6 +17,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 from opentelemetry import context
 
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Outbox(Generic[T]):
         self._closed = False
         self._begin()
         renewed = weakref.WeakMethod(self._forked)
-        os.register_at_fork(after_in_child=lambda: (found := renewed()) and found())
+        fork.in_child(lambda: (found := renewed()) and found())
 
     def _begin(self) -> None:
         self._wake, self._end, self._over = threading.Event(), threading.Event(), threading.Event()

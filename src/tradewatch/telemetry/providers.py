@@ -11,18 +11,21 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
 from opentelemetry import metrics, trace
 from opentelemetry._logs import LoggerProvider, get_logger_provider
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
+from tradewatch.telemetry.otel import processors_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
 HOST = "127.0.0.1"
+SCOPE = "tradewatch"
 _MIB = 1 << 20
 # Far more than upstream's 2,048 and 512: a call of ours costs less, so there may be more of them. What waits for a
 # collector that is away is bounded by the bytes.
@@ -33,7 +36,10 @@ _SPANS_AND_LOGS = 0.6
 
 
 class Providers(msgspec.Struct):
-    """The providers in use, and what of them is ours to close."""
+    """The providers in use, and what of them is ours to close.
+
+    `outboxes` are closed with them; `passed` are those of a provider of ours that outlives this.
+    """
 
     tracer_provider: TracerProvider | None
     meter_provider: MeterProvider
@@ -45,14 +51,20 @@ class Providers(msgspec.Struct):
     ours: tuple[Any, ...]
     outboxes: tuple[Outbox[Any], ...]
     server: Any
+    passed: tuple[Outbox[Any], ...] = ()
+
+    def forked(self) -> None:
+        """In a forked child: the port is the parent's."""
+        if self.server is not None:
+            self.server.socket.close()
 
     def dropped(self) -> list[Dropped]:
         """What of our spans and logs never arrived."""
-        return [dropped for outbox in self.outboxes for dropped in outbox.dropped()]
+        return [dropped for outbox in self.outboxes + self.passed for dropped in outbox.dropped()]
 
     def crowded(self) -> bool:
         """Whether spans had better come slower; one whose collector is away is not waited for."""
-        return any(outbox.crowded and outbox.reachable for outbox in self.outboxes)
+        return any(outbox.crowded and outbox.reachable for outbox in self.outboxes + self.passed)
 
     def shutdown(self, within_s: float) -> None:
         """Send what there is and close what is ours; spans and logs that are not sent within the time are counted.
@@ -75,20 +87,29 @@ class Providers(msgspec.Struct):
 
 
 def connect(
-    name: str, port: int, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None
+    name: str,
+    port: int | None,
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+    *,
+    logs: bool = True,
 ) -> Providers:
     """The application's providers where they are handed in or set up, else ours.
 
     Args:
         name: the bot's name, `service.name` unless `OTEL_SERVICE_NAME` is set.
-        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one.
+        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none.
         tracer_provider: the application's, or None to look for a global one.
         meter_provider: likewise.
+        logs: whether log records go anywhere, if they are asked for.
     """
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        note = "OTEL_SDK_DISABLED is set: no telemetry; rules and halts go on"
+        return Providers(None, NoOpMeterProvider(), None, name, str(uuid.uuid4()), None, (note,), (), (), None)
     found_tracer, found_meter = trace.get_tracer_provider(), metrics.get_meter_provider()
     tracer_provider = tracer_provider or (found_tracer if isinstance(found_tracer, SdkTracerProvider) else None)
     meter_provider = meter_provider or (found_meter if isinstance(found_meter, SdkMeterProvider) else None)
@@ -105,13 +126,15 @@ def connect(
     notes: list[str] = []
     ours: list[Any] = []
     outboxes: list[Outbox[Any]] = []
+    passed = _outboxes_of(tracer_provider)
     if tracer_provider is None:
         tracer_provider = _our_tracer_provider(resource, notes, outboxes)
         ours += [tracer_provider] if tracer_provider is not None else []
-    logger_provider = _logger_provider(resource, notes, outboxes)
+    logger_provider = _logger_provider(resource, notes, outboxes) if logs else None
     endpoint = server = None
     if meter_provider is None:
         meter_provider, endpoint, server = _our_meter_provider(resource, port, notes)
+        ours += _with_metrics_to_others(meter_provider, notes)
         ours.append(meter_provider)
     return Providers(
         tracer_provider,
@@ -124,15 +147,24 @@ def connect(
         tuple(ours),
         tuple(outboxes),
         server,
+        passed,
     )
+
+
+def _outboxes_of(provider: TracerProvider | None) -> tuple[Outbox[Any], ...]:
+    """Those of a provider that autoload made for the whole process: it closes them."""
+    from tradewatch.telemetry.export import SpanSink
+
+    processors = (processors_of(provider) if provider is not None else None) or ()
+    return tuple(each.outbox for each in processors if isinstance(each, SpanSink))
 
 
 def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
     """Ours where spans are asked for; without an exporter nobody would ever see one, so none is made."""
-    from tradewatch.telemetry.export import SpanSink, spans_by_otlp, spans_to_console
+    from tradewatch.telemetry.export import SpanSink, spans_by, spans_by_otlp, spans_to_console
 
     size = _sized(_SPANS, "OTEL_BSP", notes)
-    made = _outboxes("TRACES", "spans", {"otlp": spans_by_otlp, "console": spans_to_console}, size, notes)
+    made = _outboxes("TRACES", {"otlp": spans_by_otlp, "console": spans_to_console}, spans_by, size, notes)
     if not made:
         return None
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
@@ -156,11 +188,11 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     if isinstance(found, SdkLoggerProvider):
         handled = any(type(handler).__name__ == "LoggingHandler" for handler in logging.getLogger().handlers)
         return None if handled or not _asked("LOGS", []) else found
-    from tradewatch.telemetry.export import logs_by_otlp, logs_to_console
+    from tradewatch.telemetry.export import logs_by, logs_by_otlp, logs_to_console
     from tradewatch.telemetry.logs import LogSink
 
     size = _sized(_LOGS, "OTEL_BLRP", notes)
-    made = _outboxes("LOGS", "logs", {"otlp": logs_by_otlp, "console": logs_to_console}, size, notes)
+    made = _outboxes("LOGS", {"otlp": logs_by_otlp, "console": logs_to_console}, logs_by, size, notes)
     if not made:
         return None
     try:
@@ -175,15 +207,22 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
 
 
 def _outboxes(
-    signal: str, what: str, kinds: Mapping[str, Callable[[Size], Outbox[Any]]], size: Size, notes: list[str]
+    signal: str,
+    kinds: Mapping[str, Callable[[Size], Outbox[Any]]],
+    by: Callable[[Any, Size], Outbox[Any]],
+    size: Size,
+    notes: list[str],
 ) -> list[Outbox[Any]]:
-    """One for each exporter that `OTEL_<signal>_EXPORTER` names, or that an endpoint asks for."""
+    """One for each exporter that `OTEL_<signal>_EXPORTER` names, or that an endpoint asks for.
+
+    `kinds` are made here; another is found by its entry point, and handed what is scrubbed.
+    """
     made = []
     for name in _asked(signal, notes):
         try:
-            made.append(kinds[name](size))
+            made.append(kinds[name](size) if name in kinds else by(_named(signal, name), size))
         except Exception as error:  # what an OTEL_* variable holds may be anything
-            _given_up(what, [], error, notes)
+            _not_exported(signal, name, error, notes)
     return made
 
 
@@ -216,25 +255,25 @@ def _sized(size: Size, prefix: str, notes: list[str]) -> Size:
     )
 
 
-def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[MeterProvider, str | None, Any]:
+def _our_meter_provider(resource: Any, port: int | None, notes: list[str]) -> tuple[MeterProvider, str | None, Any]:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
     from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
 
-    scraped = ScrapeReader()
     readers: list[MetricReader] = []
     endpoint = server = None
     try:
-        server = ScrapeServer(port, scraped)
+        if port is not None:
+            scraped = ScrapeReader()
+            server = ScrapeServer(port, scraped)
+            readers.append(scraped)
+            endpoint = server.url
     except OSError as error:
         why = error.strerror or "refused"
         note = f"no scrape endpoint: {HOST}:{port} cannot be used ({why}); set port= to another, or 0 for any"
         notes.append(note)
         failures.warn("scrape endpoint", note)
-    else:
-        readers.append(scraped)
-        endpoint = server.url
     if _wants_otlp("METRICS", notes):
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
@@ -246,18 +285,60 @@ def _our_meter_provider(resource: Any, port: int, notes: list[str]) -> tuple[Met
     return SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False), endpoint, server
 
 
+def exporters(signal: str) -> tuple[str, ...] | None:
+    """The names in `OTEL_<signal>_EXPORTER`; None where it is not set."""
+    said = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip()
+    return tuple(name.strip().lower() for name in said.split(",") if name.strip()) if said else None
+
+
+def wants_spans() -> bool:
+    """Whether OpenTelemetry's variables ask for spans at all."""
+    return bool(_asked("TRACES", []))
+
+
 def _asked(signal: str, notes: list[str]) -> list[str]:
-    """The exporters that OpenTelemetry's variables ask for, of those there are: otlp, console."""
-    names = {name.strip().lower() for name in os.environ.get(f"OTEL_{signal}_EXPORTER", "").split(",")} - {""}
+    """The exporters that OpenTelemetry's variables ask for: `otlp` first, then others by their names."""
+    names = exporters(signal) or ()
     if "none" in names:
         return []
-    for name in sorted(names - {"otlp", "otlp_proto_http", "otlp_proto_grpc", "console"}):
-        notes.append(f"{signal.lower()}: there is no exporter {name!r} here; accepted: otlp, console, none")
-        failures.warn(f"exporter {name}", notes[-1])
     if signal == "LOGS" and not names and not os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"):
         # An endpoint for all signals asks for spans and metrics; logs may say what the bot never meant to send.
         return []
-    return (["otlp"] if _wants_otlp(signal, notes) else []) + (["console"] if "console" in names else [])
+    others = dict.fromkeys(name for name in names if "otlp" not in name)
+    return (["otlp"] if _wants_otlp(signal, notes) else []) + list(others)
+
+
+def _named(signal: str, name: str) -> Any:
+    """An exporter by its entry point. Raises LookupError where there is none of that name."""
+    group = f"opentelemetry_{signal.lower()}_exporter"
+    for found in entry_points(group=group, name=name):
+        return found.load()()
+    known = ", ".join(sorted({"none", "otlp", *(each.name for each in entry_points(group=group))}))
+    raise LookupError(f"there is none of that name among {known}")
+
+
+def _not_exported(signal: str, name: str, error: Exception, notes: list[str]) -> None:
+    notes.append(f"OTEL_{signal}_EXPORTER={name}: not exported to it: {describe(error)}")
+    failures.warn(f"{signal} exporter {name}", notes[-1])
+
+
+def _with_metrics_to_others(provider: Any, notes: list[str]) -> list[Any]:
+    """Readers for what `OTEL_METRICS_EXPORTER` names besides; the provider's own shutdown does not close them."""
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
+    readers: list[Any] = []
+    for name in _asked("METRICS", []):
+        if name in ("otlp", "prometheus"):  # these are made here
+            continue
+        try:
+            found = _named("METRICS", name)
+            reader = found if isinstance(found, MetricReader) else PeriodicExportingMetricReader(found)
+            provider.add_metric_reader(reader)
+        except Exception as error:
+            _not_exported("METRICS", name, error, notes)
+        else:
+            readers.append(reader)
+    return readers
 
 
 def _wants_otlp(signal: str, notes: list[str]) -> bool:

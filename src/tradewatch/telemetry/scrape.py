@@ -17,6 +17,7 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 
+from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.telemetry.exposition import exposition
@@ -39,7 +40,7 @@ class ScrapeReader(MetricReader):
 
     def read(self) -> MetricsData | None:
         """What there is now; None where there is nothing."""
-        with self._asking:
+        with self._asking, fork.held:
             self._data = None
             self.collect()
             data, self._data = self._data, None

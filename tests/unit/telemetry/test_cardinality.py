@@ -174,5 +174,5 @@ def test_endpoints_without_end_are_one_series(blocking, venue, make_bot, watch_o
         return application.points()["tradewatch.attribute.overflow"][(("attribute", "trading.operation"),)].value
 
     until(lambda: overflow() == 100)
-    [(_, _, binding)] = watch._clients
+    [(_, binding)] = watch._clients.mine()
     assert len(binding.probe.operations) == 200

@@ -109,3 +109,15 @@ def test_what_arrives_while_draining_is_for_the_next_drain():
         journal.append(call(each.start_ns + 1))
     assert drained == [1]
     assert [c.start_ns for c in journal.drain()] == [2]
+
+
+def test_in_a_forked_child_nothing_is_kept_of_what_nobody_reads():
+    journal = Journal()
+    journal.append(call(0, (ORDER,)))
+    journal.append(call(1))
+    with journal.booking:  # as it may be at a fork
+        journal.forked()
+        for n in range(200):
+            journal.append(call(n, (ORDER,)))
+            journal.append(call(n))
+    assert list(journal.drain()) == []

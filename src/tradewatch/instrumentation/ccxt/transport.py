@@ -8,6 +8,15 @@ from time import monotonic_ns
 from typing import Any
 from urllib.parse import urlsplit
 
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    Context,
+    attach,
+    detach,
+    get_current,
+    set_value,
+)
+
 from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
@@ -25,7 +34,7 @@ _USED_WEIGHT = "x-mbx-used-weight-1m"
 class _Sent:
     """One HTTP attempt that is under way. A `fetch` of the bot's own class is `is_around` the one that it calls."""
 
-    __slots__ = ("is_around", "live", "method", "start_ns", "status", "token", "url")
+    __slots__ = ("is_around", "live", "method", "start_ns", "status", "suppressed", "token", "url")
 
     def __init__(self, live: LiveCall, method: str, url: str) -> None:
         self.live = live
@@ -34,6 +43,7 @@ class _Sent:
         self.is_around = False
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
+        self.suppressed: tuple[Context, Token[Context]] | None = None
         self.start_ns = monotonic_ns()
 
 
@@ -61,6 +71,7 @@ class HttpAttempt:
         if outer is not None and outer.live is live:
             outer.is_around = True
         sent.token = _SENT.set(sent)
+        sent.suppressed = _without_others()
         return sent
 
     def _edit_goes_on(self, live: LiveCall) -> bool:
@@ -81,6 +92,8 @@ class HttpAttempt:
         self._end(sent, None if is_cancellation(error) else error)
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
+        if sent.suppressed is not None and get_current() is sent.suppressed[0]:
+            detach(sent.suppressed[1])
         if sent.token is not None:
             # ValueError: closed by the garbage collector in another context, where the attempt is not current.
             with suppress(ValueError):
@@ -103,6 +116,15 @@ class HttpAttempt:
             live.attempts += (attempt,)
             if live.asked is not None and live.operation.spans is not None:
                 live.operation.spans.attempt(live, attempt)
+
+
+def _without_others() -> tuple[Context, Token[Context]]:
+    """The attempt has a span here: an instrumentation of the HTTP library below makes none, nor measures it again.
+
+    Its span would also carry the URL, signature included.
+    """
+    context = set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True)
+    return context, attach(context)
 
 
 class Throttle:

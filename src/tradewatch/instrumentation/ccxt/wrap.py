@@ -35,9 +35,10 @@ def is_client(kind: type) -> bool:
 
 
 class _Construction:
-    """`__init__`: a client made later is bound like one that was found."""
+    """`__init__`: the methods of a client made later are wrapped, and somebody may bind it."""
 
-    def __init__(self, made: Callable[[Any], None]) -> None:
+    def __init__(self, wrap: Callable[[type, Any], None], made: Callable[[Any], None]) -> None:
+        self._wrap = wrap
         self._made = made
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -45,6 +46,7 @@ class _Construction:
 
     def succeed(self, client: Any, state: bool, result: Any) -> None:
         with failures.kept("instrumentation"):
+            self._wrap(type(client), client)
             self._made(client)
 
     def fail(self, client: Any, state: bool, error: BaseException) -> None:
@@ -55,11 +57,13 @@ class Ccxt:
     """ccxt as it stands in this process: wrapped for as long as anybody watches a client.
 
     Args:
-        made: told of each client that is made from now on, or that makes its first call; it may bind it.
+        made: told of each client that is made from now on; it may bind it.
+        called: likewise, of each client that makes a call and is not bound.
     """
 
-    def __init__(self, made: Callable[[Any], None]) -> None:
+    def __init__(self, made: Callable[[Any], None], called: Callable[[Any], None]) -> None:
         self._made = made
+        self._called = called
         self._patches = Patches()
         self._classes: set[type] = set()
         self._bound: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -67,7 +71,7 @@ class Ccxt:
         self._hooked = False
         self._wanted = False
         self._transport: dict[str, WrapPoint] = {
-            "fetch2": EndpointCall(made),
+            "fetch2": EndpointCall(called),
             "fetch": HttpAttempt(),
             "throttle": Throttle(),
             "on_rest_response": Answer(),
@@ -95,7 +99,7 @@ class Ccxt:
                 if inspect.isclass(base) and "fetch2" in vars(base):
                     self._wrap_transport(base)
                     if base.__module__ == "ccxt.base.exchange":
-                        self._patches.wrap(base, "__init__", _Construction(self._made))
+                        self._patches.wrap(base, "__init__", _Construction(self._wrap_class, self._made))
 
     def _wrap_transport(self, owner: type) -> None:
         for name, point in self._transport.items():
@@ -122,9 +126,20 @@ class Ccxt:
             self._patches.undo()
             self._classes.clear()
 
+    def forked(self) -> None:
+        """In a forked child: no other thread is there that could hold the lock."""
+        self._lock = threading.RLock()
+
+    def let_go(self, client: Any) -> None:
+        """Take the binding from a client: its next call asks for one."""
+        client.__dict__.pop(BINDING, None)
+
     def _wrap_class(self, kind: type, client: Any) -> None:
-        if kind in self._classes:
-            return
+        with self._lock:
+            if self._wanted and kind not in self._classes:
+                self._wrap_methods(kind, client)
+
+    def _wrap_methods(self, kind: type, client: Any) -> None:
         self._patches.touch(kind)
         for owner in kind.__mro__:
             if owner is not object:
@@ -147,7 +162,7 @@ class Ccxt:
             original = vars(owner).get(name)
             if not inspect.isfunction(original) or inspect.iscoroutinefunction(original) != is_async:
                 continue
-            point = UnifiedCall(name, _symbol_at(original), self._made)
+            point = UnifiedCall(name, _symbol_at(original), self._called)
             put = self._patches.wrap if name in SENDS_ORDERS else self._patches.measure
             wrapper = put(owner, name, point)
             stood = original_of(wrapper)

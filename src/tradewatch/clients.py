@@ -1,0 +1,188 @@
+"""The exchange clients of one bot: adopted, shared with other bots, taken over, let go; and the limits they tell of."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from tradewatch import status as said
+from tradewatch.breaker import OrderGate, explain
+from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of
+from tradewatch.instrumentation.discovery import Search
+from tradewatch.runtime.failures import failures
+from tradewatch.semconv import Reading
+from tradewatch.semconv import attributes as a
+from tradewatch.semconv import metrics as m
+from tradewatch.store import Store, decode
+from tradewatch.telemetry.cell import Cells
+from tradewatch.telemetry.journal import Journal
+from tradewatch.telemetry.probe import Probe
+
+
+class _Salt(msgspec.Struct, frozen=True):
+    """Body of `account.salt`: what API keys are hashed with, so that an account's name tells nothing of its key."""
+
+    salt: str
+
+
+def salt_of(store: Store | None) -> bytes:
+    """The salt that a store keeps; a fresh one where there is none."""
+    fresh = _Salt(secrets.token_hex(16))
+    if store is not None:
+        with failures.kept("store"):
+            event = store.last("account.salt")
+            if event is not None:
+                return decode(event, _Salt).salt.encode()
+            store.append("account.salt", fresh, durable=True)
+    return fresh.salt.encode()
+
+
+class Accounts:
+    """Names for accounts.
+
+    Args:
+        name: as set by the bot's owner, or None.
+        salt: what API keys are hashed with.
+    """
+
+    def __init__(self, name: str | None, salt: bytes) -> None:
+        self._name = name
+        self._salt = salt
+
+    def of(self, client: Any, exchange: str) -> str:
+        """The account's name: as set, with the venue's name behind it, else a salted hash of venue and key."""
+        if self._name is not None:
+            return f"{self._name}-{exchange}"
+        key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
+        if not isinstance(key, str) or not key:
+            return "public"
+        return hashlib.blake2s(f"{exchange}:{key}".encode(), key=self._salt, digest_size=5).hexdigest()
+
+
+class Clients:
+    """Clients are held weakly: one that the bot lets go of can go.
+
+    Args:
+        ccxt: binds them.
+        gate: every client's orders pass it.
+        probe_of: makes a probe, given venue and account.
+        accounts: names them.
+        gone: told of a venue that no client is left of.
+    """
+
+    def __init__(
+        self,
+        ccxt: Ccxt,
+        gate: OrderGate,
+        probe_of: Callable[[str, str], Probe],
+        accounts: Accounts,
+        gone: Callable[[str], None],
+    ) -> None:
+        self._ccxt = ccxt
+        self._gate = gate
+        self._probe_of = probe_of
+        self._accounts = accounts
+        self._gone = gone
+        self._clients: list[tuple[weakref.ref[Any], said.Client, Binding]] = []
+        self._shared: list[tuple[str, Binding]] = []
+        self._overhead_gone_ns = 0
+
+    def adopt(self, client: Any, path: str, *, found: bool) -> None:
+        """Watch a client: one that was found, or one that the bot made later.
+
+        A client that was found on a bot stays with that bot; one that was only made while it ran goes to the bot that
+        it is found on.
+        """
+        known = binding_of(client)
+        if known is not None and self._gate in known.gates:
+            return
+        if known is not None and (known.found or not found):
+            # Another bot's: its calls are counted there, but either bot's halt refuses its orders.
+            if found:
+                known.gates = (*known.gates, self._gate)
+                self._shared.append((path, known))
+            return
+        self._bind(client, path, found=found)
+        if known is not None:
+            known.let_go(*known.gates)
+
+    def take_over(self, other: Clients, search: Search) -> None:
+        """Watch the clients of another bot that is watched no more, by the paths that they were found at here."""
+        paths = {id(found.client): found.path for found in search.found}
+        for made, known, _ in other._clients:
+            client = made()
+            if client is not None:
+                with failures.kept("instrumentation"):
+                    self._bind(client, paths.get(id(client), known.path), found=id(client) in paths)
+        other.release()
+
+    def release(self) -> None:
+        """Let the clients go, those of other bots too."""
+        for binding in [b for _, _, b in self._clients] + [b for _, b in self._shared]:
+            binding.let_go(self._gate)
+
+    def forked(self, journal: Journal, *, let_go: bool) -> None:
+        """In a forked child: what they do is not counted with what the parent's did.
+
+        With `let_go` their next call asks for a binding, for a watch of the child's own that takes over.
+        """
+        for made, _, binding in self._clients:
+            probe, client = binding.probe, made()
+            binding.probe = Probe(probe.venue, probe.account, Cells(), journal, probe.clock)
+            binding.operations = binding.probe.operations
+            if let_go and client is not None:
+                self._ccxt.let_go(client)
+
+    def hold_again(self) -> None:
+        """Put the gate back on clients that were let go, where nothing took over."""
+        for made, _, binding in self._clients:
+            client = made()
+            if client is not None:
+                self._ccxt.bind(client, binding)
+
+    def mine(self) -> list[tuple[said.Client, Binding]]:
+        """The clients that are still there and still this bot's; those that are gone are forgotten."""
+        there = [(made, client, binding) for made, client, binding in self._clients if made() is not None]
+        if len(there) != len(self._clients):
+            # What a client that is gone took is kept in the sum.
+            gone = [entry for entry in self._clients if entry[0]() is None]
+            for exchange in {client.exchange for _, client, _ in gone} - {client.exchange for _, client, _ in there}:
+                self._gone(exchange)
+            self._overhead_gone_ns += sum(binding.probe.overhead_ns for _, _, binding in gone)
+            self._clients = there
+        return [(client, binding) for _, client, binding in there if self._gate in binding.gates]
+
+    @property
+    def shared(self) -> list[str]:
+        """Where those were found that belong to another bot too."""
+        return [path for path, _ in self._shared]
+
+    @property
+    def overhead_ns(self) -> int:
+        """CPU time that the bot's threads spent for us in their calls."""
+        return sum(binding.probe.overhead_ns for _, binding in self.mine()) + self._overhead_gone_ns
+
+    def rate_limits(self) -> Iterator[Reading]:
+        """What the venues say is used of their rate limits, and the limits."""
+        used: dict[str, float] = {}
+        for client, binding in self.mine():
+            if binding.rate_limit_used is not None:
+                used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
+        for exchange, value in used.items():
+            yield Reading(m.RATE_LIMIT_USED, value, ((a.EXCHANGE.name, exchange),))
+            limit = WEIGHT_LIMITS.get(exchange)
+            if limit is not None:
+                yield Reading(m.RATE_LIMIT_LIMIT, limit, ((a.EXCHANGE.name, exchange),))
+
+    def _bind(self, client: Any, path: str, *, found: bool) -> None:
+        exchange = str(getattr(client, "id", "") or type(client).__name__)
+        probe = self._probe_of(exchange, self._accounts.of(client, exchange))
+        binding = Binding(probe, self._gate, explain, found=found)
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        self._ccxt.bind(client, binding)
+        self._clients.append((weakref.ref(client), said.Client(path, kind, exchange), binding))
