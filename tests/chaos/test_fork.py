@@ -139,6 +139,17 @@ def test_a_child_has_no_thread_no_port_and_writes_nothing(bot, watch_over, tmp_p
     child.result()
 
 
+def test_what_a_child_does_is_not_counted_with_what_its_parent_did(bot, watch_over):
+    watch = watch_over(bot)
+    bot.exchange.fetch_time()
+
+    def calls():
+        bot.exchange.fetch_time()
+        return {o.operation: o.calls for o in watch.status().operations}
+
+    assert forked(calls) == {"fetch_time": 1}
+
+
 def test_a_childs_readers_see_no_series_of_the_parent(bot, watch_over, application, until):
     watch_over(bot, **application.settings)
     application.meters.get_meter("bot").create_counter("rounds").add(1)

@@ -75,7 +75,7 @@ def test_an_agent_that_patches_ccxt_is_called_as_without(api, venue, make_bot, w
 
     client = api.client(place, kind)
     api.do(client.load_markets())
-    bot, names = make_bot(client), {"create_order": 1, "fetch_ticker": 1}
+    bot, names = make_bot(client), {"create_order": 1, "fetch_ticker": 2}
     try:
         if "before" in when or when == "both":
             patch()
@@ -85,10 +85,11 @@ def test_an_agent_that_patches_ccxt_is_called_as_without(api, venue, make_bot, w
         if when == "after and unpatched":
             unpatch()
         assert api.do(client.create_order(SYMBOL, "market", "buy", 1))["status"] == "closed"
-        assert api.do(client.fetch_ticker(SYMBOL))["symbol"] == SYMBOL
+        for _ in range(2):  # the first call of an operation goes another way
+            assert api.do(client.fetch_ticker(SYMBOL))["symbol"] == SYMBOL
         assert {o.operation: o.calls for o in watch.status().operations} == names
         times = 0 if when == "after and unpatched" else 2 if when == "both" else 1
-        assert seen == [client] * times * (1 if method in names else 2)
+        assert seen == [client] * times * names.get(method, 3)
         watch.halt("news")
         with pytest.raises(ccxt.InvalidOrder):
             api.do(client.create_order(SYMBOL, "market", "buy", 1))
