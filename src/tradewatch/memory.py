@@ -15,7 +15,7 @@ from tradewatch.model import Event, Fill, Mark, OrderReport
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot, Watermarks
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import Stretch
-from tradewatch.runtime.service import pause
+from tradewatch.runtime.service import Bell, pause
 from tradewatch.store import Store, StoreUnavailable, decode
 
 FILL = "portfolio.fill"
@@ -23,6 +23,7 @@ FIRST_MARK = "portfolio.first_mark"
 REPORT = "portfolio.report"
 WATERMARKS = "portfolio.watermarks"
 _EVERY_S = 0.1
+_IDLE_S = 60.0
 # A rising market moves the peak with every price; a kill may lose this much of it.
 _PEAK_EVERY_S = 30.0
 # Rates and the last equity are of use for this long after a kill.
@@ -39,6 +40,7 @@ class Memory:
     def __init__(self, store: Store | None) -> None:
         self._store = store
         self._waiting: deque[tuple[str, msgspec.Struct]] = deque()
+        self._bell = Bell()
         self._marked: set[str] = set()
         self._portfolio: Portfolio | None = None
         self._watermarks: Watermarks | None = None
@@ -117,8 +119,10 @@ class Memory:
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
+            found = bool(self._waiting)
             await self._write()
-            await pause(ending, _EVERY_S)
+            # Rung for the first of several: the others wait for each other.
+            await (pause(ending, _EVERY_S) if found else self._bell.pause(ending, _IDLE_S))
         # The safety thread has ended: nobody else has the books now.
         with failures.kept("store"):
             if self._portfolio is not None:
@@ -138,3 +142,4 @@ class Memory:
     def _queue(self, kind: str, body: msgspec.Struct) -> None:
         if self._store is not None:
             self._waiting.append((kind, body))
+            self._bell.ring()

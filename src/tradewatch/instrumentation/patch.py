@@ -234,7 +234,7 @@ def measured(original: Any, point: CallPoint) -> Any:
             operation.sum_ns[0] += took_ns
             if live.asked is not None:
                 finish(live)
-            if live.more is NO_MORE and len(operation.reads) < operation.room:
+            if live.more is NO_MORE and len(operation.reads) < operation.journal.room:
                 operation.reads.append(live)
             else:
                 operation.journal.append(live)
@@ -304,7 +304,7 @@ def measured(original: Any, point: CallPoint) -> Any:
             operation.sum_ns[0] += took_ns
             if live.asked is not None:
                 finish(live)
-            if live.more is NO_MORE and len(operation.reads) < operation.room:
+            if live.more is NO_MORE and len(operation.reads) < operation.journal.room:
                 operation.reads.append(live)
             else:
                 operation.journal.append(live)

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from tradewatch.runtime.failures import failures
 
@@ -89,6 +90,33 @@ class Service:
         while not self._ending.is_set():
             self.cpu_ns = time.thread_time_ns()
             await pause(self._ending, 1.0)
+
+
+class Bell:
+    """Lets another thread end a job's pause."""
+
+    def __init__(self) -> None:
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._rung = False
+
+    def ring(self) -> None:
+        """End the pause, or the next one. Cheap where the job is not pausing; safe on any thread."""
+        self._rung = True
+        if (waiting := self._waiting) is not None:
+            self._waiting = None
+            with suppress(RuntimeError):  # the loop is at its end
+                waiting[0].call_soon_threadsafe(waiting[1].set)
+
+    async def pause(self, ending: asyncio.Event, seconds: float) -> None:
+        """Wait, but no longer than until the end or until `ring`."""
+        event = asyncio.Event()
+        self._waiting = asyncio.get_running_loop(), event
+        if not self._rung:
+            waits = [asyncio.ensure_future(each.wait()) for each in (ending, event)]
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        self._waiting, self._rung = None, False
 
 
 async def pause(ending: asyncio.Event, seconds: float) -> None:

@@ -21,6 +21,7 @@ from tradewatch.telemetry.spans import Spans
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
 _EVERY_S = 0.1
+_IDLE_S = 1.0
 _CROWDED_S = 0.002
 
 
@@ -50,8 +51,9 @@ class Emitter:
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
+            found = bool(self._waiting)
             await self._drain()
-            await pause(ending, _EVERY_S)
+            await pause(ending, _EVERY_S if found else _IDLE_S)
         await self._drain()
 
     async def _drain(self) -> None:

@@ -36,6 +36,7 @@ from tradewatch.telemetry.delta import Added, Candidate, Source, first_of
 Timed = Callable[[Call], Iterable[tuple[Cell, int]]]
 
 _EVERY_S = 0.1
+_IDLE_S = 1.0
 _STRETCH_NS = 200_000
 # Durations whose smallest and largest are found in one go (0.1 ms), and that are given one by one in one go.
 _AT_ONCE = 5_000
@@ -157,8 +158,9 @@ class Fold:
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
+            found = bool(self._cells.changed)
             self.tick()
-            await pause(ending, _EVERY_S)
+            await pause(ending, _EVERY_S if found else _IDLE_S)
         self.tick()
 
     def tick(self) -> None:

@@ -29,7 +29,8 @@ class Journal:
     """Appended to by any thread, drained by whoever holds `booking`.
 
     Attributes:
-        reads: the ring of plain reads, appended to by the wrappers themselves where it has fewer than `most_reads`.
+        reads: the ring of plain reads, appended to by the wrappers themselves where it has fewer than `room`.
+        room: how many reads there is room for; 0 while the safety thread rests, so that the next one comes by `append`.
         booking: held by the safety thread while it works; nobody waits for it but at a full ring of orders.
         inline: set by the safety thread's owner: books one record on the thread of the bot, under `booking`.
         booked_inline: how many were.
@@ -37,7 +38,7 @@ class Journal:
 
     def __init__(self, reads: int = _READS, orders: int = _ORDERS) -> None:
         self.reads: deque[LiveCall] = deque()
-        self.most_reads = reads
+        self.room = self._most_reads = reads
         self._orders: deque[LiveCall] = deque()
         self._most_orders = orders
         self.dropped = 0
@@ -57,16 +58,26 @@ class Journal:
                 self._make_room()
             if wanted:
                 self.wake.set()
-        elif len(self.reads) >= self.most_reads:
+        elif len(self.reads) >= self._most_reads:
             # No call stands inside the statement, so no other thread does.
             self.dropped += 1
         else:
             self.reads.append(live)
+            if not self.room:
+                self.room = self._most_reads
+                self.wake.set()
 
     def touch(self) -> None:
         """Wake the safety thread for a change that no call tells of."""
         self.touched = True
         self.wake.set()
+
+    def rest(self) -> None:
+        """The safety thread may sleep until something comes. Only the first read then pays for the wake (6 µs)."""
+        self.room = 0
+        if self.reads:  # it came before it could know
+            self.room = self._most_reads
+            self.wake.set()
 
     def drain(self) -> Iterator[LiveCall]:
         """Every record there is, orders first; what arrives meanwhile is for the next drain."""
@@ -80,7 +91,7 @@ class Journal:
         self.wake, self.booking = threading.Event(), threading.Lock()
         self.reads.clear()
         self._orders.clear()
-        self.most_reads = self._most_orders = 0
+        self.room = self._most_reads = self._most_orders = 0
         self.inline = lambda live: None
 
     def _make_room(self) -> None:

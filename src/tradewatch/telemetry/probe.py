@@ -56,7 +56,6 @@ class Operation:
         "name",
         "probe",
         "reads",
-        "room",
         "sampled",
         "span_name",
         "spans",
@@ -71,7 +70,6 @@ class Operation:
         self.sum_ns = cell.sum_ns
         self.journal = journal
         self.reads = journal.reads
-        self.room = journal.most_reads
         self.spans = spans
         self.span_name = f"{name} {probe.venue}"
         self.sampled = True

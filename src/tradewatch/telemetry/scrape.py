@@ -7,10 +7,12 @@ stream, is one stretch of the SDK's own.)
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
@@ -24,6 +26,7 @@ from tradewatch.telemetry.exposition import exposition
 
 HOST = "127.0.0.1"
 _STRETCH_NS = 200_000
+_VISIT_S = 0.5
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -65,12 +68,27 @@ class ScrapeServer(ThreadingHTTPServer):
     def __init__(self, port: int, reader: ScrapeReader) -> None:
         super().__init__((HOST, port), _Scrape)
         self.reader = reader
-        threading.Thread(target=self.serve_forever, args=(0.1,), name="tradewatch-scrape", daemon=True).start()
+        self._ending = False
+        self._thread = threading.Thread(target=self._serve, name="tradewatch-scrape", daemon=True)
+        self._thread.start()
 
     @property
     def url(self) -> str:
         """Where to scrape."""
         return f"http://{HOST}:{self.server_address[1]}/metrics"
+
+    def _serve(self) -> None:
+        # Not `serve_forever`, which looks several times a second whether it is to end.
+        while not self._ending:
+            self.handle_request()
+
+    def shutdown(self) -> None:
+        """End; the port is closed by `server_close`."""
+        self._ending = True
+        # A visitor, since the thread waits for one.
+        with suppress(OSError):
+            socket.create_connection((HOST, self.server_port), _VISIT_S).close()
+        self._thread.join(_VISIT_S)
 
     def server_bind(self) -> None:
         """Bind without asking the resolver for a name of this host, which may take its time."""
