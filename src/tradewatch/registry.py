@@ -222,7 +222,7 @@ def watch_of(bot: Any) -> Watch:
 
 def _begin(bot: Any, settings: Mapping[str, Any], told: dict[str, Any], before: Watch | None) -> Watch:
     """Watch `bot` from now on, with the clients and the halt of the watch that was there before."""
-    watch = Watch(bot, _ccxt, _gauges, _logs, **settings)
+    watch = Watch(bot, _ccxt, _gauges, _logs, _leave, **settings)
     for key, (_, known, _) in list(_watches.items()):
         if known is before:
             del _watches[key]
@@ -255,6 +255,14 @@ def _begin_process(settings: Callable[[], Mapping[str, Any]], before: Watch | No
             before.hold_again()
     else:
         _process.settings = settings
+
+
+def _leave(watch: Watch) -> None:
+    """`uninstrument` by the watch; one that is over already, or was taken over, is left alone."""
+    with _lock:
+        bot = next((bot for bot, known, _ in _watches.values() if known is watch), None)
+    if bot is not None:
+        uninstrument(bot)
 
 
 def uninstrument(bot: Any) -> None:

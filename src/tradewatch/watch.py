@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from opentelemetry.metrics import MeterProvider
@@ -86,6 +87,7 @@ class Watch:
         ccxt: Ccxt,
         gauges: Gauges,
         logs: Logs,
+        leave: Callable[[Watch], None],
         *,
         name: str | None = None,
         state_dir: str | os.PathLike[str] | None = None,
@@ -112,6 +114,7 @@ class Watch:
         self._ccxt = ccxt
         self._gauges = gauges
         self._logs = logs
+        self._leave = leave
         self._account = account
         self._limits = values
         self._clock = clock or SystemClock()
@@ -288,6 +291,22 @@ class Watch:
             tradewatch.ResumeRefused: the disk did not take it, or a halt came meanwhile; the bot is still halted.
         """
         return self._breaker.resume(by, reason)
+
+    def __enter__(self) -> Self:
+        """`with tradewatch.instrument(bot) as watch:` stops watching at the end of the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """As `tradewatch.uninstrument`."""
+        self._leave(self)
+
+    async def __aenter__(self) -> Self:
+        """As `with`."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """As `with`, off the loop: it may take two seconds."""
+        await asyncio.to_thread(self._leave, self)
 
     def stop(self, *, at_exit: bool = False) -> None:
         """Book and send what is there, mark a clean end, let the clients go: in two seconds, or it gives up.

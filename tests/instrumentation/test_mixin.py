@@ -77,3 +77,23 @@ def test_a_wrong_setting_is_an_error_of_the_constructor():
 
     with pytest.raises(ValueError, match="port -1"):
         Grid()
+
+
+def test_a_watch_is_over_at_the_end_of_its_block(venue, blocking, make_bot, watch_over):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    with watch_over(bot, clock=place.clock) as watch:
+        assert watch.status().safety_alive
+        watch.halt("news")
+        with pytest.raises(tradewatch.OrderRefused):
+            bot.exchange.create_order("BTC/USDT", "market", "buy", 1)
+
+    async def again():
+        async with watch_over(bot, clock=place.clock) as second:
+            assert second.status().breaker.state == "HALTED"
+        return second
+
+    second = asyncio.run(again())
+    assert not watch.status().safety_alive
+    assert not second.status().safety_alive
+    assert bot.exchange.create_order("BTC/USDT", "market", "buy", 1)["status"] == "closed"
