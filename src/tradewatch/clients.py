@@ -42,6 +42,9 @@ def salt_of(store: Store | None) -> bytes:
     return fresh.salt.encode()
 
 
+PUBLIC = "public"
+
+
 class Accounts:
     """Names for accounts.
 
@@ -60,7 +63,7 @@ class Accounts:
             return f"{self._name}-{exchange}"
         key = getattr(client, "apiKey", None) or getattr(client, "walletAddress", None)
         if not isinstance(key, str) or not key:
-            return "public"
+            return PUBLIC
         return hashlib.blake2s(f"{exchange}:{key}".encode(), key=self._salt, digest_size=5).hexdigest()
 
 
@@ -182,7 +185,16 @@ class Clients:
     def _bind(self, client: Any, path: str, *, found: bool) -> None:
         exchange = str(getattr(client, "id", "") or type(client).__name__)
         probe = self._probe_of(exchange, self._accounts.of(client, exchange))
+        if probe.account == PUBLIC:
+            probe.account_of = lambda client: self._late_account(probe, client)
         binding = Binding(probe, self._gate, explain, found=found)
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         self._ccxt.bind(client, binding)
         self._clients.append((weakref.ref(client), said.Client(path, kind, exchange), binding))
+
+    def _late_account(self, probe: Probe, client: Any) -> str:
+        """The account of a client whose key is set later than it is bound."""
+        account = self._accounts.of(client, probe.venue)
+        if account != PUBLIC:
+            probe.account_of = None
+        return account

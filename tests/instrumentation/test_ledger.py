@@ -198,3 +198,19 @@ def test_of_what_orders_say_they_filled_only_what_no_trade_explains_is_kept(api,
     kept = [decode(event, OrderReport).key.order_id for event in store.read(("portfolio.report",))]
     store.close()
     assert kept == [before["id"]]
+
+
+def test_a_key_that_is_set_late_names_the_account_from_its_first_use_on(api, venue, make_bot, watch_over, until):
+    place = venue()
+    client = api.client(place)
+    key, secret, client.apiKey, client.secret = client.apiKey, client.secret, None, None
+    watch = watch_over(make_bot(client), clock=place.clock, currency="USDT")
+    api.do(client.fetch_ticker(SYMBOL))
+    client.apiKey, client.secret = key, secret
+    api.do(client.create_order(SYMBOL, "market", "buy", 1))
+    place.clock.pass_seconds(10)
+    api.do(client.fetch_balance())
+    until(lambda: watch.status().portfolio.equity.value is not None)
+    [position] = watch.status().portfolio.positions
+    assert position.account != "public"
+    assert position.amount == Decimal("100.999"), "what was bought, less the fee"

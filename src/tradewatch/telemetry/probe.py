@@ -8,6 +8,7 @@ figures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from itertools import pairwise
 from time import monotonic_ns, thread_time_ns
@@ -85,19 +86,26 @@ class Operation:
 class Probe:
     """One a client: knows its venue and account, and where its calls are counted and written down."""
 
-    __slots__ = ("_cells", "_journal", "_spans", "account", "clock", "operations", "overhead_ns", "venue")
+    __slots__ = ("_cells", "_journal", "_spans", "account", "account_of", "clock", "operations", "overhead_ns", "venue")
 
     def __init__(
         self, venue: str, account: str, cells: Cells, journal: Journal, clock: Clock, *, spans: Spans | None = None
     ) -> None:
         self.venue = venue
         self.account = account
+        # Asked at each attempt and order, as long as it is not known whose account it is.
+        self.account_of: Callable[[Any], str] | None = None
         self.clock = clock
         self.overhead_ns = 0
         self.operations: dict[str, Operation] = {}
         self._cells = cells
         self._journal = journal
         self._spans = spans
+
+    def identify(self, client: Any) -> None:
+        """Take the account of a client whose key was not there yet when it was bound."""
+        if self.account_of is not None:
+            self.account = self.account_of(client)
 
     def cell(self, operation: str, error: str | None) -> Cell:
         """Where calls of an operation are counted that ended in `error`."""

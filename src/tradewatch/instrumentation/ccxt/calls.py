@@ -270,6 +270,7 @@ class UnifiedCall(_LogicalCall):
         probe, operation = binding.probe, self.operation
 
         def wanted() -> tuple[OrderRequest, ...]:
+            probe.identify(client)
             return orders.requests(probe.venue, probe.account, operation, args, kwargs)
 
         outer = running(client)
@@ -312,6 +313,7 @@ class EndpointCall(_LogicalCall):
             return probe.start(operation, None)
 
         def wanted() -> tuple[OrderRequest, ...]:
+            probe.identify(client)
             return (orders.endpoint_request(probe.venue, probe.account, operation, params),)
 
         return self._send(client, binding, operation, None, wanted)

@@ -59,6 +59,7 @@ class HttpAttempt:
         live = running(client)
         if live is None:
             return None
+        live.operation.probe.identify(client)
         method = str(argument(args, kwargs, 1, "method", "GET"))
         # What an order call only reads on its way, markets say, may be waited for by others too: it passes.
         if live.more.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
