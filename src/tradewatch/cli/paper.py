@@ -16,8 +16,9 @@ from typing import IO, TypeVar
 import click
 
 from tradewatch.paper import units
+from tradewatch.paper.accounts import Account
 from tradewatch.paper.candles import CandleError, Candles, load_candles, random_candles
-from tradewatch.paper.exchange import Account, Exchange
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market

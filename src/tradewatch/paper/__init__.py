@@ -9,9 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tradewatch.paper.accounts import Account
 from tradewatch.paper.candles import CandleError, Candles, load_candles, random_candles
-from tradewatch.paper.errors import VenueError
-from tradewatch.paper.exchange import Account, Exchange
+from tradewatch.paper.errors import Refusal
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
@@ -30,8 +31,8 @@ __all__ = [
     "Limits",
     "Market",
     "PaperServer",
+    "Refusal",
     "ThirdCurrency",
-    "VenueError",
     "load_candles",
     "random_candles",
     "serve",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tradewatch.model.clock import Clock
+from tradewatch.paper.accounts import Holding
 from tradewatch.paper.books import Books
-from tradewatch.paper.exchange import Exchange, Holding
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.journal import Mark
 from tradewatch.paper.orders import Order, Trade
 from tradewatch.paper.units import ONE
@@ -42,6 +43,17 @@ def books(exchange: Exchange, kept: Books) -> dict[str, object]:
             },
             "orders": [_order(order, exchange) for order in exchange.orders(name)],
             "trades": [_trade(trade, exchange) for trade in exchange.trades(name)],
+            "transfers": [
+                {
+                    "transfer_id": transfer.transfer_id,
+                    "kind": transfer.kind,
+                    "currency": transfer.currency,
+                    "amount": _units(transfer.amount),
+                    "fee": _units(transfer.fee),
+                    "at_ns": transfer.at_ns,
+                }
+                for transfer in exchange.transfers(name)
+            ],
             "fees": {currency: _units(fee) for currency, fee in book.fees.items()},
             "unvalued_fees": {currency: _units(fee) for currency, fee in book.unvalued_fees.items()},
             "positions": {

@@ -16,8 +16,9 @@ import msgspec
 
 from tradewatch.paper import wire_binance_private as private
 from tradewatch.paper import wire_binance_public as public
-from tradewatch.paper.errors import VenueError, mandatory
-from tradewatch.paper.exchange import Account, Exchange
+from tradewatch.paper.accounts import Account
+from tradewatch.paper.errors import Reason, Refusal, VenueError, mandatory
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.market import Quote
 from tradewatch.paper.parameters import Params
 from tradewatch.paper.requests import Answer, Limits, Request, Window
@@ -29,6 +30,20 @@ Weight = Callable[[Params], int]
 
 DEFAULT_WINDOW_MS = 5_000.0
 MAX_WINDOW_MS = 60_000.0
+REFUSALS: Mapping[Reason, tuple[int, str]] = {
+    "unknown_symbol": (-1121, "Invalid symbol."),
+    "unknown_currency": (-1100, "Illegal characters found in parameter 'coin'."),
+    "market_closed": (-1013, "Market is closed."),
+    "duplicate_client_id": (-2010, "Duplicate order sent."),
+    "too_many_orders": (-1013, "Filter failure: MAX_NUM_ORDERS"),
+    "insufficient_balance": (-2010, "Account has insufficient balance for requested action."),
+    "order_not_open": (-2011, "Unknown order sent."),
+    "order_not_found": (-2013, "Order does not exist."),
+    "would_take": (-2010, "Order would immediately match and take."),
+    "price": (-1013, "Filter failure: PRICE_FILTER"),
+    "quantity": (-1013, "Filter failure: LOT_SIZE"),
+    "notional": (-1013, "Filter failure: NOTIONAL"),
+}
 _SIGNATURE = re.compile(r"(^|&)signature=[^&]*")
 
 
@@ -145,7 +160,8 @@ class BinanceSpot:
             else:
                 account = authenticate(self.exchange.accounts, request, params, wall_ns)
                 done = self._private(route, params, account, headers, wall_ns)
-        except VenueError as error:
+        except (VenueError, Refusal) as refused:
+            error = in_words(refused)
             return Answer(
                 status=error.status,
                 body=msgspec.json.encode({"code": error.code, "msg": error.message}),
@@ -185,6 +201,11 @@ class BinanceSpot:
         headers["x-mbx-order-count-10s"] = str(ten_seconds.add(wall_ns, 1))
         headers["x-mbx-order-count-1d"] = str(day.add(wall_ns, 1))
         return done
+
+
+def in_words(refused: VenueError | Refusal) -> VenueError:
+    """A refusal in Binance's words."""
+    return VenueError(*REFUSALS[refused.reason]) if isinstance(refused, Refusal) else refused
 
 
 def authenticate(accounts: Mapping[str, Account], request: Request, params: Params, wall_ns: int) -> Account:
