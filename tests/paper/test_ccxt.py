@@ -203,6 +203,7 @@ def test_books_and_requests_are_read_beside_the_api(quiet, connect, read):
             "status": 200,
             "weight": 1,
             "code": None,
+            "error": None,
             "account": "main",
             "client_order_id": "mine",
             "order_id": int(order["id"]),

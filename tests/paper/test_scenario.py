@@ -1,12 +1,10 @@
 import pytest
 
+from tradewatch.paper import venues
 from tradewatch.paper.faults import Fault, Latency, Match, Rule
 from tradewatch.paper.scenario import ScenarioError, load_scenario, read_scenario
 
-OPERATIONS = (
-    "ping, time, exchange_info, depth, trades, agg_trades, klines, ticker_24hr, ticker_price, book_ticker, "
-    "order_place, order_query, order_cancel, open_orders, open_orders_cancel, all_orders, my_trades, account"
-)
+OPERATIONS = ", ".join(venues.OPERATIONS)
 
 
 def test_a_whole_scenario(tmp_path):
@@ -64,8 +62,9 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
         (one("{operation: buy}"), f"f:2: operation: 'buy' is not accepted; accepted is {OPERATIONS}"),
         (one("{operation: [x]}"), f"f:2: operation: ['x'] is not accepted; accepted is {OPERATIONS}"),
         (one("{opperation: time}"),
-         "f:2: opperation: unknown key; accepted are operation, method, path, nth, every, probability, from, until"),
-        (one("{method: get}"), "f:2: method: 'get' is not accepted; accepted is GET, POST, PUT, DELETE"),
+         "f:2: opperation: unknown key; accepted are operation, method, path, channel, nth, every, "
+         "probability, from, until"),
+        (one("{method: get}"), "f:2: method: 'get' is not accepted; accepted is GET, POST, PUT, DELETE, WS"),
         (one("{path: api}"), "f:2: path: 'api' is not accepted; accepted is a path"),
         (one("{nth: 0}"), "f:2: nth: 0 is not accepted; accepted is a whole number from 1, or a list of them"),
         (one("{nth: [1, true]}"),
@@ -79,7 +78,10 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
          "f:2: until: '2023-03-03' is not accepted; accepted is a simulated time such as 2023-03-03T01:00Z"),
         (one(fault="{}"), "f:3: kind: is missing"),
         (one(fault="{kind: crash}"),
-         "f:3: kind: 'crash' is not accepted; accepted is latency, rate_limit, ban, server_error, timeout"),
+         "f:3: kind: 'crash' is not accepted; accepted is latency, rate_limit, ban, server_error, timeout, "
+         "drop, silence, lose, repeat, late, reorder"),
+        (one("{channel: book}"), "f:2: channel: is of websocket messages, the fault ban is not"),
+        (one("{method: GET}", "{kind: drop}"), "f:2: method: is of requests, the fault drop is not"),
         (one(fault="{kind: ban, ms: 3}"), "f:3: ms: unknown key; accepted are kind, retry_after_s"),
         (one(fault="{kind: latency}"), f"f:3: ms: nothing is not accepted; accepted is {MS}"),
         (one(fault="{kind: latency, ms: -1}"), f"f:3: ms: -1 is not accepted; accepted is {MS}"),

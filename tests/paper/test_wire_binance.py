@@ -38,7 +38,9 @@ def signed(method, path, secret="paper-secret", key="paper-key", **params):
     params = {"timestamp": WALL_MS, **params}
     text = urlencode(params)
     text += "&signature=" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    return Request(method, path, "" if method == "POST" else text, text if method == "POST" else "", key)
+    return Request(
+        method, path, "" if method == "POST" else text, text if method == "POST" else "", {"x-mbx-apikey": key}
+    )
 
 
 def ask(wire, request):
@@ -171,7 +173,7 @@ def test_market_data(wire):
         (signed("GET", "/api/v3/account", key="other"),
          (401, -2015, "Invalid API-key, IP, or permissions for action.")),
         (signed("GET", "/api/v3/account", secret="other"), (400, -1022, "Signature for this request is not valid.")),
-        (Request("GET", "/api/v3/account", "timestamp=1", "", "paper-key"),
+        (Request("GET", "/api/v3/account", "timestamp=1", "", {"x-mbx-apikey": "paper-key"}),
          (400, -1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")),
         (signed("GET", "/api/v3/account", timestamp=""),
          (400, -1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")),
@@ -225,7 +227,7 @@ def test_a_signature_covers_query_and_body_together_and_any_order(wire):
     signature = hmac.new(b"paper-secret", payload.encode(), hashlib.sha256).hexdigest().upper()
     request = Request(
         "POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY",
-        f"signature={signature}&type=MARKET&quantity=1&timestamp={WALL_MS}", "paper-key",
+        f"signature={signature}&type=MARKET&quantity=1&timestamp={WALL_MS}", {"x-mbx-apikey": "paper-key"},
     )  # fmt: skip
     assert ask(wire, request)[0] == 200
 

@@ -32,7 +32,7 @@ class Admitted(msgspec.Struct, frozen=True):
 
 
 def admit(
-    request: NewOrder, market: Market, state: State, fees: Fees, now_ns: int, replacing: Order | None = None
+    request: NewOrder, market: Market, state: State, fees: Fees, *, now_ns: int, replacing: Order | None = None
 ) -> Admitted:
     """Judge an order; `replacing` is an open one whose money and client id it takes over.
 
@@ -55,11 +55,13 @@ def admit(
     trade_price = matching.touch(request.side, quote) if outcome == "fill" else price
     fee_in = request.fee_in or fees.charged_in
     rate = fees.taker if outcome == "fill" else fees.maker
-    currency, reserve = _needed(instrument, request.side, trade_price, quantity, fee_in, rate)
+    currency, reserve = _needed(instrument, request.side, trade_price, quantity, fee_in=fee_in, rate=rate)
     free = state.holdings[currency].free
     if replacing is not None and _gives(instrument, replacing.side) == currency:
         free += replacing.reserved
-    if free < max(reserve, _needed(instrument, request.side, price or trade_price, quantity, fee_in, rate)[1]):
+    if free < max(
+        reserve, _needed(instrument, request.side, price or trade_price, quantity, fee_in=fee_in, rate=rate)[1]
+    ):
         raise Refusal("insufficient_balance")
     return Admitted(outcome, price, quantity, trade_price, currency, reserve, fee_in)
 
@@ -82,7 +84,9 @@ def _gives(instrument: Instrument, side: Side) -> str:
     return instrument.quote if side == "BUY" else instrument.base
 
 
-def _needed(instrument: Instrument, side: Side, price: int, quantity: int, fee_in: FeeIn, rate: int) -> tuple[str, int]:
+def _needed(
+    instrument: Instrument, side: Side, price: int, quantity: int, *, fee_in: FeeIn, rate: int
+) -> tuple[str, int]:
     """Which currency an order gives, and how much of it, with the fee if that is in the same currency."""
     amount = instrument.notional(price, quantity) if side == "BUY" else quantity
     if fee_in == ("quote" if side == "BUY" else "base"):

@@ -98,7 +98,7 @@ class Exchange:
             if is_fill:
                 self._settlement.fill(self._states[name], order, order.price, "maker", at_ns)
             else:
-                self._settlement.end(self._states[name], order, "EXPIRED", at_ns, "expired")
+                self._settlement.end(self._states[name], order, "EXPIRED", at_ns, change="expired")
         for printed in prints:
             self.feed.publish(printed)
         self.now_ns = now_ns
@@ -123,7 +123,7 @@ class Exchange:
 
     def check(self, account: str, request: NewOrder) -> None:
         """Judge an order without placing it. Raises as `submit`."""
-        admit(request, self.market(request.symbol), self._states[account], self.fees, self.now_ns)
+        admit(request, self.market(request.symbol), self._states[account], self.fees, now_ns=self.now_ns)
 
     def submit(self, account: str, request: NewOrder) -> tuple[Order, list[Trade]]:
         """Place an order; returns it as it stands after matching, with its trades.
@@ -132,7 +132,9 @@ class Exchange:
             Refusal: unknown symbol, closed market, filter, balance, duplicate client id, post-only that would take.
         """
         state = self._states[account]
-        return self._place(state, request, admit(request, self.market(request.symbol), state, self.fees, self.now_ns))
+        return self._place(
+            state, request, admit(request, self.market(request.symbol), state, self.fees, now_ns=self.now_ns)
+        )
 
     def amend(
         self, account: str, order_id: int, price: int | None, quantity: int | None, *, post_only: bool = False
@@ -154,7 +156,7 @@ class Exchange:
             price=order.price if price is None else price,
             fee_in=order.fee_in,
         )
-        admitted = admit(request, self.markets[order.symbol], state, self.fees, self.now_ns, replacing=order)
+        admitted = admit(request, self.markets[order.symbol], state, self.fees, now_ns=self.now_ns, replacing=order)
         state.reserve(admitted.currency, admitted.reserve - order.reserved)
         amended = msgspec.structs.replace(
             order,
@@ -179,8 +181,8 @@ class Exchange:
         """
         state = self._states[account]
         order = self._open(state, order_id)
-        admitted = admit(request, self.market(request.symbol), state, self.fees, self.now_ns, replacing=order)
-        self._settlement.end(state, order, "CANCELED", self.now_ns, "canceled", "replaced")
+        admitted = admit(request, self.market(request.symbol), state, self.fees, now_ns=self.now_ns, replacing=order)
+        self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled", reason="replaced")
         return self._place(state, request, admitted)
 
     def cancel(
@@ -197,7 +199,7 @@ class Exchange:
         order = state.find(symbol, order_id, client_id)
         if order is None or not order.is_open:
             raise Refusal("order_not_open")
-        return self._settlement.end(state, order, "CANCELED", self.now_ns, "canceled", reason)
+        return self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled", reason=reason)
 
     def cancel_all(self, account: str, symbol: str) -> list[Order]:
         """Cancel every open order of a symbol.
@@ -210,7 +212,7 @@ class Exchange:
         orders = [order for order in state.open.values() if order.symbol == symbol]
         if not orders:
             raise Refusal("order_not_open")
-        return [self._settlement.end(state, order, "CANCELED", self.now_ns, "canceled") for order in orders]
+        return [self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled") for order in orders]
 
     def order(self, account: str, symbol: str | None, order_id: int | None, client_id: str | None) -> Order:
         """One order, open or not; `symbol` None takes any.
@@ -296,7 +298,7 @@ class Exchange:
         state.reserve(admitted.currency, order.reserved)
         self._settlement.tell(state, "new", order, () if expires else (admitted.currency,), now_ns)
         if expires:
-            return self._settlement.end(state, order, "EXPIRED", now_ns, "expired", "time_in_force"), []
+            return self._settlement.end(state, order, "EXPIRED", now_ns, change="expired", reason="time_in_force"), []
         if admitted.outcome == "rest":
             return order, []
         trade = self._settlement.fill(state, order, admitted.trade_price, "taker", now_ns)

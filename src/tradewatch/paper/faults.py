@@ -1,18 +1,23 @@
-"""Faults by scenario: which requests go wrong, and how. Deterministic under a seed.
+"""Faults by scenario: which requests and stream messages go wrong, and how. Deterministic under a seed.
 
-A scenario is a list of rules in the order of the file; each has a match and a fault. All latencies of the rules that
-match a request add up; of the other faults the first one happens.
+A scenario is a list of rules in the order of the file; each has a match and a fault. A fault is of requests or of
+websocket messages, by its kind. All latencies of the rules that match a request add up; of the other faults the first
+one happens, and of a message's faults the first one.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-Kind = Literal["latency", "rate_limit", "ban", "server_error", "timeout"]
+RequestKind = Literal["latency", "rate_limit", "ban", "server_error", "timeout"]
+MessageKind = Literal["drop", "silence", "lose", "repeat", "late", "reorder"]
+Kind = RequestKind | MessageKind
+MESSAGE_KINDS = get_args(MessageKind)
+KINDS = (*get_args(RequestKind), *MESSAGE_KINDS)
 Point = Literal["arrival", "answer"]
 
 
@@ -38,16 +43,19 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What happens to a request.
+    """What happens to a request, or to a message of a websocket.
 
     Args:
-        kind: `rate_limit` is 429, `ban` is 418, `timeout` is no answer at all.
+        kind: of a request: `rate_limit` is 429, `ban` is 418, `timeout` is no answer at all. Of a message: `drop`
+            ends the connection instead, `silence` keeps it open and loses this and all that follows for `hold_s`,
+            `lose` loses it, `repeat` sends it twice, `late` after `latency`, so that others overtake it, `reorder`
+            after the next one.
         at: `arrival` is before the exchange sees the request, `answer` after it did what was asked.
         status: of a server error.
-        code: Binance's code in a server error's body; without one the body is the plain page of a gateway.
+        code: Binance's code in a server error's body; without one Binance's body is the plain page of a gateway.
         retry_after_s: header of 429 and 418.
-        hold_s: real seconds that a connection without answer is held before it is closed.
-        latency: of kind latency.
+        hold_s: real seconds that a connection without answer is held before it is closed, or stays silent.
+        latency: of kinds latency and late.
     """
 
     kind: Kind
@@ -60,12 +68,13 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Which requests: all that is given must hold. `nth` and `every` count the requests that the rest matches.
+    """Which requests or messages: all that is given must hold. `nth` and `every` count what the rest matches.
 
     Args:
-        operation: our name of the endpoint, such as `order_place`.
-        method: HTTP method.
-        path: HTTP path.
+        operation: our name of the endpoint, such as `order_place`; of requests alone.
+        method: HTTP method, or WS for a request over a websocket; of requests alone.
+        channel: of messages alone: a stream such as `executions`, or the operation that is answered.
+        path: HTTP path, of a websocket too.
         nth: the first is 1; several may be given.
         every: each n-th.
         probability: 0 to 1, drawn from the seed.
@@ -76,6 +85,7 @@ class Match(msgspec.Struct, frozen=True):
     operation: str | None = None
     method: str | None = None
     path: str | None = None
+    channel: str | None = None
     nth: tuple[int, ...] = ()
     every: int | None = None
     probability: float | None = None
@@ -115,30 +125,45 @@ class Faults:
         chosen: Fault | None = None
         names = []
         for index, rule in enumerate(self._rules):
-            if not _concerns(rule.match, operation, method, path, now_ns):
+            match, fault = rule.match, rule.fault
+            if fault.kind in MESSAGE_KINDS or match.operation not in (None, operation):
                 continue
-            self._counts[index] += 1
-            rng = self._rngs[index]
-            if not _is_drawn(rule.match, self._counts[index], rng):
+            if match.method not in (None, method) or not self._happens(index, path, now_ns):
                 continue
-            fault = rule.fault
             if fault.latency is not None:
-                delays[fault.at] += fault.latency.draw(rng)
+                delays[fault.at] += fault.latency.draw(self._rngs[index])
                 names.append(fault.kind)
             elif chosen is None:
                 chosen = fault
                 names.append(fault.kind)
         return Injection(delays["arrival"], delays["answer"], chosen, "+".join(names) or None)
 
+    def message(self, channel: str, path: str, now_ns: int) -> tuple[Fault | None, float]:
+        """What happens to a message of a websocket, and its delay in real seconds; counts it."""
+        chosen: Fault | None = None
+        delay_s = 0.0
+        for index, rule in enumerate(self._rules):
+            if rule.fault.kind not in MESSAGE_KINDS or rule.match.channel not in (None, channel):
+                continue
+            if self._happens(index, path, now_ns) and chosen is None:
+                chosen = rule.fault
+                delay_s = chosen.latency.draw(self._rngs[index]) if chosen.latency is not None else 0.0
+        return chosen, delay_s
+
+    def _happens(self, index: int, path: str, now_ns: int) -> bool:
+        match = self._rules[index].match
+        if not _concerns(match, path, now_ns):
+            return False
+        self._counts[index] += 1
+        return _is_drawn(match, self._counts[index], self._rngs[index])
+
 
 _NOTHING = Injection()
 
 
-def _concerns(match: Match, operation: str, method: str, path: str, now_ns: int) -> bool:
+def _concerns(match: Match, path: str, now_ns: int) -> bool:
     return (
-        match.operation in (None, operation)
-        and match.method in (None, method)
-        and match.path in (None, path)
+        match.path in (None, path)
         and (match.from_ns is None or now_ns >= match.from_ns)
         and (match.until_ns is None or now_ns < match.until_ns)
     )

@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import yaml
 
-from tradewatch.paper.faults import Fault, Kind, Latency, Match, Point, Rule
-from tradewatch.paper.wire_binance import OPERATIONS
+from tradewatch.paper.faults import KINDS, MESSAGE_KINDS, Fault, Latency, Match, Point, Rule
+from tradewatch.paper.requests import WEBSOCKET
+from tradewatch.paper.venues import OPERATIONS
 
-_METHODS = ("GET", "POST", "PUT", "DELETE")
+_METHODS = ("GET", "POST", "PUT", "DELETE", WEBSOCKET)
 _POINTS = get_args(Point)
 _KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "latency": ("ms", "at"),
@@ -20,6 +21,12 @@ _KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "ban": ("retry_after_s",),
     "server_error": ("status", "code", "at"),
     "timeout": ("at", "hold_s"),
+    "drop": (),
+    "silence": ("hold_s",),
+    "lose": (),
+    "repeat": (),
+    "late": ("ms",),
+    "reorder": (),
 }
 _SHAPES: Mapping[str, int] = {"uniform": 2, "normal": 2, "exponential": 1}
 
@@ -130,11 +137,18 @@ class _File:
         for key in ("match", "fault"):
             if not isinstance(node[key], _Located):
                 raise self.error(node, key, "a mapping")
-        return Rule(self.match(node["match"]), self.fault(node["fault"]))
+        fault = self.fault(node["fault"])
+        for key in ("operation", "method") if fault.kind in MESSAGE_KINDS else ("channel",):
+            if key in node["match"]:
+                whose = "requests" if key != "channel" else "websocket messages"
+                raise ScenarioError(
+                    f"{self.name}:{node['match'].lines[key]}: {key}: is of {whose}, the fault {fault.kind} is not"
+                )
+        return Rule(self.match(node["match"]), fault)
 
     def match(self, node: _Located) -> Match:
         """Which requests."""
-        self.keys(node, ("operation", "method", "path", "nth", "every", "probability", "from", "until"))
+        self.keys(node, ("operation", "method", "path", "channel", "nth", "every", "probability", "from", "until"))
         nth = node.get("nth")
         numbers = nth if isinstance(nth, list) else [] if nth is None else [nth]
         if not all(_is_whole(number, 1) for number in numbers):
@@ -143,6 +157,7 @@ class _File:
             operation=self._one_of(node, "operation", OPERATIONS, None),
             method=self._one_of(node, "method", _METHODS, None),
             path=self._value(node, "path", lambda value: isinstance(value, str) and value.startswith("/"), "a path"),
+            channel=self._value(node, "channel", lambda value: isinstance(value, str) and bool(value), "a channel"),
             nth=tuple(numbers),
             every=self._value(node, "every", lambda value: _is_whole(value, 1), "a whole number from 1"),
             probability=self._value(
@@ -155,7 +170,7 @@ class _File:
     def fault(self, node: _Located) -> Fault:
         """What happens."""
         self.keys(node, ("kind", *dict.fromkeys(key for keys in _KEYS_OF_KIND.values() for key in keys)), ("kind",))
-        kind = self._one_of(node, "kind", get_args(Kind), None)
+        kind = self._one_of(node, "kind", KINDS, None)
         self.keys(node, ("kind", *_KEYS_OF_KIND[kind]))
         at = self._one_of(node, "at", _POINTS, "answer" if kind == "timeout" else "arrival")
         seconds = "a number of seconds above 0"
@@ -168,7 +183,7 @@ class _File:
                 node, "retry_after_s", lambda value: _is_whole(value, 0), "a whole number of seconds", 1
             ),
             hold_s=self._value(node, "hold_s", lambda value: _is_number(value) and value > 0, seconds, 60.0),
-            latency=self._latency(node) if kind == "latency" else None,
+            latency=self._latency(node) if "ms" in _KEYS_OF_KIND[kind] else None,
         )
 
     def _latency(self, node: _Located) -> Latency:

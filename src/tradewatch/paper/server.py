@@ -20,22 +20,15 @@ from aiohttp import web
 from tradewatch.paper import control
 from tradewatch.paper.books import Books
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.faults import Fault, Faults
+from tradewatch.paper.faults import Faults
 from tradewatch.paper.log import Entry, RequestLog
-from tradewatch.paper.requests import Answer, Limits, Request
-from tradewatch.paper.wire_binance import BinanceSpot
+from tradewatch.paper.requests import Answer, Limits, Request, Wire
+from tradewatch.paper.venues import CONNECT, VENUES
+from tradewatch.paper.websocket import Connection, Session
 
 HOST = "127.0.0.1"
 _JSON = "application/json"
-_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
-_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
-_CODE_MESSAGES = {
-    -1000: "An unknown error occurred while processing the request.",
-    -1001: "Internal error; unable to process your request. Please try again.",
-    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
-    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
-}
+BEAT_S = 0.05
 
 
 class PaperServer:
@@ -52,6 +45,7 @@ class PaperServer:
         self,
         exchange: Exchange,
         *,
+        venue: str = "binance",
         faults: Faults | None = None,
         limits: Limits | None = None,
         log: RequestLog | None = None,
@@ -61,10 +55,9 @@ class PaperServer:
         self.log = log or RequestLog()
         self.books = Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)
         self.url = ""
-        self._wire = BinanceSpot(exchange, limits, wall_ns)
+        self._wire: Wire = VENUES[venue](exchange, limits, wall_ns)
         self._faults = faults or Faults()
         self._wall_ns = wall_ns
-        self._seq = 0
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request: log, faults, exchange, answer."""
@@ -72,28 +65,45 @@ class PaperServer:
         if path.startswith("/paper/"):
             return self._control(http, path, query)
         body = (await http.read()).decode(errors="replace") if http.can_read_body else ""
-        request = Request(http.method, path, query, body, http.headers.get("X-MBX-APIKEY"))
-        operation = self._wire.operation(request)
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        request = Request(http.method, path, query, body, headers)
+        session = self._wire.session(path, query) if headers.get("upgrade", "").lower() == "websocket" else None
+        operation = self._wire.operation(request) if session is None else CONNECT
         now_ns = self.exchange.clock.now_ns()
-        self._seq += 1
-        entry = Entry(self._seq, self._wall_ns(), now_ns, http.method, path, operation)
+        entry = self.log.arrived(http.method, path, operation, self._wall_ns(), now_ns)
         entry.client_order_id = self._wire.client_order_id(request)
-        self.log.arrived(entry)
         try:
-            return await self._answer(http, request, entry)
+            response = await self._answer(http, request, entry, session)
         finally:
             self.log.ended(entry)
+        if response is None:
+            assert session is not None
+            connection = Connection(session, self.exchange, self._faults, self.log, path=path, wall_ns=self._wall_ns)
+            return await connection.run(http)
+        return response
 
-    async def _answer(self, http: web.BaseRequest, request: Request, entry: Entry) -> web.StreamResponse:
+    async def keep_time(self) -> None:
+        """Carry the exchange on while anybody listens, and do what is due by time alone."""
+        while True:
+            self._wire.beat(self._wall_ns())
+            if self.exchange.feed.is_heard:
+                self.exchange.advance()
+            await asyncio.sleep(BEAT_S)
+
+    async def _answer(
+        self, http: web.BaseRequest, request: Request, entry: Entry, session: Session | None
+    ) -> web.StreamResponse | None:
+        """The answer; None where a websocket is to be opened."""
         injection = self._faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
         entry.fault = injection.name
         if injection.arrival_delay_s:
             await asyncio.sleep(injection.arrival_delay_s)
         fault = injection.fault
         answer: Answer | None = None
-        if fault is None or fault.at == "answer":
+        if session is None and (fault is None or fault.at == "answer"):
             answer = self._wire.answer(request)
-            entry.weight, entry.code, entry.account = answer.weight, answer.code, answer.account
+            entry.weight, entry.account = answer.weight, answer.account
+            entry.code, entry.error = answer.code, answer.error
             entry.order_id, entry.accepted = answer.order_id, answer.accepted
             entry.client_order_id = answer.client_order_id or entry.client_order_id
         if injection.answer_delay_s:
@@ -104,14 +114,17 @@ class PaperServer:
         if _is_gone(http):
             return self._unanswered(http, entry)
         if fault is not None:
-            response, entry.code = _faulty(fault, self._wire.used_weight_headers())
-        else:
-            assert answer is not None
-            for symbol, quote in answer.quotes.items():
-                self.exchange.quoted(answer.account, symbol, quote)
-            response = web.Response(body=answer.body, status=answer.status, headers=answer.headers, content_type=_JSON)
-        self._sent(entry, response.status)
-        return response
+            answer = self._wire.faulted(fault, entry.operation)
+            entry.code, entry.error = answer.code, answer.error
+        if answer is None:
+            self._sent(entry, 101)
+            return None
+        for symbol, quote in answer.quotes.items():
+            self.exchange.quoted(answer.account, symbol, quote)
+        self._sent(entry, answer.status)
+        return web.Response(
+            body=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
+        )
 
     def _unanswered(self, http: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         if http.transport is not None:
@@ -148,27 +161,6 @@ class PaperServer:
         return web.Response(body=msgspec.json.encode(shown), content_type=_JSON)
 
 
-def _faulty(fault: Fault, headers: dict[str, str]) -> tuple[web.Response, int | None]:
-    if fault.kind == "server_error":
-        if fault.code is None:
-            page = _GATEWAY_PAGE.format(status=fault.status, reason=_REASONS.get(fault.status, "Error"))
-            return web.Response(status=fault.status, text=page, content_type="text/html", headers=headers), None
-        body = {"code": fault.code, "msg": _CODE_MESSAGES.get(fault.code, "Error.")}
-        response = web.Response(
-            status=fault.status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers
-        )
-        return response, fault.code
-    status, message = 429, "Too many requests queued."
-    if fault.kind == "ban":
-        status = 418
-        message = (
-            "Way too much request weight used; IP banned. Please use WebSocket Streams for live updates to avoid bans."
-        )
-    headers |= {"Retry-After": str(fault.retry_after_s)}
-    body = {"code": -1003, "msg": message}
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers), -1003
-
-
 def _is_gone(http: web.BaseRequest) -> bool:
     return http.transport is None or http.transport.is_closing()
 
@@ -184,6 +176,7 @@ async def _hold(http: web.BaseRequest, hold_s: float) -> None:
 async def serve(
     exchange: Exchange,
     *,
+    venue: str = "binance",
     port: int = 0,
     faults: Faults | None = None,
     limits: Limits | None = None,
@@ -194,6 +187,7 @@ async def serve(
 
     Args:
         exchange: the core, with its clock.
+        venue: whose protocol is spoken; a name of `venues.VENUES`.
         port: 0 takes a free one; see the server's `url`.
         faults: what goes wrong.
         limits: of requests; Binance's by default.
@@ -205,13 +199,17 @@ async def serve(
     """
     listening = _listen(port)
     log = RequestLog(log_file)
-    server = PaperServer(exchange, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
+    server = PaperServer(exchange, venue=venue, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
     server.url = f"http://{HOST}:{listening.getsockname()[1]}"
     runner = web.ServerRunner(web.Server(server.respond, access_log=None), shutdown_timeout=0.5)
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
-        yield server
+        time_keeper = asyncio.create_task(server.keep_time())
+        try:
+            yield server
+        finally:
+            time_keeper.cancel()
     finally:
         await runner.cleanup()
         listening.close()
@@ -232,6 +230,7 @@ def _listen(port: int) -> socket.socket:
 def serve_in_thread(
     exchange: Exchange,
     *,
+    venue: str = "binance",
     port: int = 0,
     faults: Faults | None = None,
     limits: Limits | None = None,
@@ -246,7 +245,9 @@ def serve_in_thread(
 
     async def run() -> None:
         try:
-            async with serve(exchange, port=port, faults=faults, limits=limits, log_file=log_file) as server:
+            async with serve(
+                exchange, venue=venue, port=port, faults=faults, limits=limits, log_file=log_file
+            ) as server:
                 running.append(server)
                 ready.set()
                 await stop.wait()

@@ -1,4 +1,4 @@
-"""What a fill, an ended order or a transfer does to an account: holdings, fee, statement, journal, and the news of it."""
+"""What a fill, an ended order or a transfer does to an account: holdings, fee, statement, journal, and its news."""
 
 from __future__ import annotations
 
@@ -76,7 +76,14 @@ class Settlement:
         return trade
 
     def end(
-        self, state: State, order: Order, status: Status, at_ns: int, change: Change, reason: str | None = None
+        self,
+        state: State,
+        order: Order,
+        status: Status,
+        at_ns: int,
+        *,
+        change: Change,
+        reason: str | None = None,
     ) -> Order:
         """Take an order out of the book and free what it had reserved."""
         instrument = self._markets[order.symbol].instrument

@@ -19,9 +19,11 @@ from tradewatch.paper import wire_binance_public as public
 from tradewatch.paper.accounts import Account
 from tradewatch.paper.errors import Reason, Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.faults import Fault
 from tradewatch.paper.market import Quote
 from tradewatch.paper.parameters import Params
 from tradewatch.paper.requests import Answer, Limits, Request, Window
+from tradewatch.paper.wire_binance_faults import faulted
 from tradewatch.paper.wire_binance_private import Done
 
 Public = Callable[[Exchange, Params], public.Told]
@@ -116,10 +118,16 @@ class BinanceSpot:
         route = ROUTES.get((request.method, request.path))
         return route.operation if route is not None else "unknown"
 
-    def used_weight_headers(self) -> dict[str, str]:
-        """The headers that every answer carries, injected faults too."""
+    def faulted(self, fault: Fault, operation: str) -> Answer:
+        """An injected fault in Binance's words, with the headers that every answer carries."""
         used = str(self._weight.at(self._wall_ns()))
-        return {"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used}
+        return faulted(fault, operation, {"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used})
+
+    def session(self, path: str, query: str) -> None:
+        """No websockets."""
+
+    def beat(self, wall_ns: int) -> None:
+        """Nothing is due by time alone."""
 
     def client_order_id(self, request: Request) -> str | None:
         """The client's id in an order request, for the log, whether or not the request got anywhere."""
@@ -154,7 +162,7 @@ class BinanceSpot:
             elif operation == "exchange_info":
                 done = Done(public.exchange_info(self.exchange, params, self.limits, wall_ns))
             elif route.public is not None:
-                account = self.exchange.accounts.get(request.api_key or "")
+                account = self.exchange.accounts.get(request.headers.get("x-mbx-apikey") or "")
                 body, quotes = route.public(self.exchange, params)
                 done = Done(body)
             else:
@@ -217,9 +225,10 @@ def authenticate(accounts: Mapping[str, Account], request: Request, params: Para
         VenueError: -2014 no key, -2015 unknown key, -1102 no timestamp or signature, -1131 recvWindow, -1021
             timestamp outside of it (wall clock), -1022 wrong signature.
     """
-    if not request.api_key:
+    key = request.headers.get("x-mbx-apikey")
+    if not key:
         raise VenueError(-2014, "API-key format invalid.", 401)
-    account = accounts.get(request.api_key)
+    account = accounts.get(key)
     if account is None:
         raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
     if not params.get("signature"):

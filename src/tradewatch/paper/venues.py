@@ -1,0 +1,17 @@
+"""The venues that are served, by name: what each protocol is made by, and the operations that scenarios may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tradewatch.paper import wire_binance
+from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.requests import Limits, Wire
+from tradewatch.paper.wire_binance import BinanceSpot
+
+CONNECT = "ws_connect"  # the operation of a websocket's handshake
+
+VENUES: Mapping[str, Callable[[Exchange, Limits | None, Callable[[], int]], Wire]] = {
+    "binance": BinanceSpot,
+}
+OPERATIONS = tuple(dict.fromkeys((CONNECT, *wire_binance.OPERATIONS)))

@@ -1,0 +1,262 @@
+"""One websocket connection: the loop between a client, a session of a wire protocol, and the exchange's feed.
+
+A session is the protocol's side of a connection and does no input or output: texts and events go in, messages come
+out. All of a message's faults happen here, so that every protocol misbehaves in the same ways: dropped connections,
+silence, lost, repeated, late and reordered messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.faults import Fault, Faults, Injection
+from tradewatch.paper.feed import Event
+from tradewatch.paper.log import Entry, RequestLog
+from tradewatch.paper.market import Quote
+from tradewatch.paper.requests import WEBSOCKET
+
+BEAT_S = 0.1
+BEHIND_MOST = 10_000  # messages that a client may leave unread before it is dropped
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A text to send. `channel` is what faults match: a stream's name, or the operation that it answers.
+
+    `quotes`, by symbol, are those whose mid it tells.
+    """
+
+    channel: str
+    text: str
+    quotes: dict[str, Quote] = {}
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a request leads to, and what the request log says about it. `close` ends the connection after it."""
+
+    messages: Sequence[Message]
+    account: str | None = None
+    order_id: int | None = None
+    client_order_id: str | None = None
+    code: int | None = None
+    error: str | None = None
+    weight: int = 0
+    accepted: bool = False
+    close: bool = False
+
+
+class Session(Protocol):
+    """One connection as a wire protocol sees it."""
+
+    account: str | None
+    """Whose it is, once that is known."""
+
+    def opened(self) -> Sequence[Message]:
+        """What the venue says first."""
+        ...
+
+    def operation(self, text: str) -> str:
+        """What a request asks for, by our name."""
+        ...
+
+    def received(self, text: str) -> Reply:
+        """Do what a request asks."""
+        ...
+
+    def faulted(self, text: str, fault: Fault) -> Reply:
+        """An injected rate limit, ban or server error as the answer to a request, in the venue's words."""
+        ...
+
+    def wants(self, event: Event) -> bool:
+        """Whether an event concerns this connection."""
+        ...
+
+    def told(self, event: Event) -> Iterable[Message]:
+        """The messages that an event leads to."""
+        ...
+
+    def beat(self, wall_ns: int) -> Sequence[Message] | None:
+        """What is due by time alone, such as heartbeats; called every 0.1 s. None ends the connection."""
+        ...
+
+
+class Connection:
+    """A running connection.
+
+    Args:
+        session: the protocol's side.
+        exchange: what it is about.
+        faults: decide what goes wrong.
+        log: gets an entry for each request.
+        path: of the connection, for log and faults.
+        wall_ns: the real clock.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        exchange: Exchange,
+        faults: Faults,
+        log: RequestLog,
+        *,
+        path: str,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._session = session
+        self._exchange = exchange
+        self._faults = faults
+        self._log = log
+        self._path = path
+        self._wall_ns = wall_ns
+        self._outgoing: asyncio.Queue[Message | None] = asyncio.Queue(BEHIND_MOST)
+        self._held: Message | None = None
+        self._silent_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._http: web.BaseRequest
+        self._events = exchange.feed.subscribe(session.wants)
+
+    async def run(self, http: web.BaseRequest) -> web.WebSocketResponse:
+        """Serve the connection until either side ends it."""
+        self._http = http
+        socket = web.WebSocketResponse(autoping=False, compress=False)
+        try:
+            await socket.prepare(http)
+            self._emit(self._session.opened())
+            for job in (self._write(socket), self._listen(), self._beat()):
+                self._start(job)
+            async for arrived in socket:
+                if arrived.type is WSMsgType.TEXT:
+                    self._receive(arrived.data)
+                elif arrived.type is WSMsgType.PING and not self._is_silent:
+                    await socket.pong(arrived.data)
+        finally:
+            self._exchange.feed.unsubscribe(self._events)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        return socket
+
+    @property
+    def _is_silent(self) -> bool:
+        return time.monotonic() < self._silent_until
+
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _receive(self, text: str) -> None:
+        operation = self._session.operation(text)
+        entry = self._log.arrived(WEBSOCKET, self._path, operation, self._wall_ns(), self._exchange.clock.now_ns())
+        injection = self._faults.decide(operation, WEBSOCKET, self._path, entry.received_sim_ns)
+        entry.fault = injection.name
+        if injection.arrival_delay_s or injection.answer_delay_s:
+            self._start(self._answer_late(text, entry, injection))
+        else:
+            self._send_reply(entry, self._act(text, entry, injection.fault), injection.fault)
+
+    async def _answer_late(self, text: str, entry: Entry, injection: Injection) -> None:
+        await asyncio.sleep(injection.arrival_delay_s)
+        reply = self._act(text, entry, injection.fault)
+        await asyncio.sleep(injection.answer_delay_s)
+        self._send_reply(entry, reply, injection.fault)
+
+    def _act(self, text: str, entry: Entry, fault: Fault | None) -> Reply:
+        """What the exchange does and says; what was due before goes out first, so that a snapshot is newer."""
+        self._exchange.advance()
+        for event in self._events.drain():
+            self._emit(self._session.told(event))
+        reply: Reply | None = None
+        if fault is None or fault.at == "answer":
+            reply = self._session.received(text)
+            entry.account, entry.order_id, entry.client_order_id = reply.account, reply.order_id, reply.client_order_id
+            entry.code, entry.error, entry.weight, entry.accepted = (
+                reply.code,
+                reply.error,
+                reply.weight,
+                reply.accepted,
+            )
+        if fault is not None and fault.kind != "timeout":
+            reply = self._session.faulted(text, fault)
+            entry.code, entry.error = reply.code, reply.error
+        return reply or Reply(())
+
+    def _send_reply(self, entry: Entry, reply: Reply, fault: Fault | None) -> None:
+        if fault is None or fault.kind != "timeout":
+            self._emit(reply.messages)
+            entry.status = 200
+            entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self._exchange.clock.now_ns()
+        self._log.ended(entry)
+        if reply.close:
+            self._put(None)
+
+    async def _listen(self) -> None:
+        while not self._events.overflowed:
+            self._emit(self._session.told(await self._events.next()))
+        self._abort()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            messages = self._session.beat(self._wall_ns())
+            if messages is None:
+                self._put(None)
+                return
+            self._emit(messages)
+
+    def _emit(self, messages: Iterable[Message]) -> None:
+        """Queue messages for the wire, with what goes wrong with them."""
+        for message in messages:
+            fault, delay_s = self._faults.message(message.channel, self._path, self._exchange.now_ns)
+            if fault is None or self._is_silent:
+                self._pass_on(message)
+                continue
+            match fault.kind:
+                case "drop":
+                    self._abort()
+                case "silence":
+                    self._silent_until = time.monotonic() + fault.hold_s
+                case "repeat":
+                    self._pass_on(message)
+                    self._pass_on(message)
+                case "late":
+                    asyncio.get_running_loop().call_later(delay_s, self._put, message)
+                case "reorder":
+                    self._held = message
+                case _:  # lose
+                    pass
+
+    def _pass_on(self, message: Message) -> None:
+        self._put(message)
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._put(held)
+
+    def _put(self, message: Message | None) -> None:
+        if self._is_silent:
+            return
+        try:
+            self._outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            self._abort()
+
+    async def _write(self, socket: web.WebSocketResponse) -> None:
+        while (message := await self._outgoing.get()) is not None:
+            try:
+                await socket.send_str(message.text)
+            except ConnectionError:
+                return
+            for symbol, quote in message.quotes.items():
+                self._exchange.quoted(self._session.account, symbol, quote)
+        await socket.close()
+
+    def _abort(self) -> None:
+        """End the connection without a word, as a lost line does."""
+        if self._http.transport is not None:
+            self._http.transport.abort()

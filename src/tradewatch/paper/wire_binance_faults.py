@@ -1,0 +1,42 @@
+"""Injected faults in Binance's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tradewatch.paper.faults import Fault
+from tradewatch.paper.requests import Answer
+
+_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
+_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+_CODE_MESSAGES = {
+    -1000: "An unknown error occurred while processing the request.",
+    -1001: "Internal error; unable to process your request. Please try again.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
+}
+
+
+def faulted(fault: Fault, operation: str, headers: Mapping[str, str]) -> Answer:
+    """The answer to a request that an injected fault befell; `headers` are those of every answer."""
+    if fault.kind == "server_error":
+        if fault.code is None:
+            page = _GATEWAY_PAGE.format(status=fault.status, reason=_REASONS.get(fault.status, "Error"))
+            return Answer(fault.status, page.encode(), headers, operation, content_type="text/html")
+        message = _CODE_MESSAGES.get(fault.code, "Error.")
+        return Answer(fault.status, _body(fault.code, message), headers, operation, code=fault.code)
+    status, message = 429, "Too many requests queued."
+    if fault.kind == "ban":
+        status = 418
+        message = (
+            "Way too much request weight used; IP banned. Please use WebSocket Streams for live updates to avoid bans."
+        )
+    headers = {**headers, "Retry-After": str(fault.retry_after_s)}
+    return Answer(status, _body(-1003, message), headers, operation, code=-1003)
+
+
+def _body(code: int, message: str) -> bytes:
+    return msgspec.json.encode({"code": code, "msg": message})
