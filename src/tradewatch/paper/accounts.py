@@ -11,6 +11,7 @@ from tradewatch.paper import units
 from tradewatch.paper.orders import Order, Trade
 
 EntryKind = Literal["trade", "deposit", "withdrawal"]
+Permission = Literal["query", "trade", "funds"]
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -21,12 +22,14 @@ class Account(msgspec.Struct, frozen=True):
         secret: what its signatures are made with, as the venue hands it out (Kraken's is base64).
         balances: currency to plain decimal, such as `{"BTC": "1", "USDT": "5000"}`.
         name: in books and request log.
+        permissions: what the key is for, where the venue has such.
     """
 
     key: str
     secret: str
     balances: Mapping[str, str]
     name: str = "main"
+    permissions: tuple[Permission, ...] = ("query", "trade", "funds")
 
     def __repr__(self) -> str:
         return f"Account(name={self.name!r})"
@@ -42,7 +45,8 @@ class Holding(msgspec.Struct):
 class Entry(msgspec.Struct, frozen=True):
     """A line of the statement: `amount` is signed and without the fee, `balance` what is held after both.
 
-    `reference` is the trade's id or the transfer's; a trade has one entry for each currency that it moved.
+    `reference` is the trade's id, of market `symbol`, or the transfer's; a trade has one entry for each currency that
+    it moved.
     """
 
     entry_id: int
@@ -53,6 +57,7 @@ class Entry(msgspec.Struct, frozen=True):
     fee: int
     balance: int
     at_ns: int
+    symbol: str | None = None
 
 
 class Transfer(msgspec.Struct, frozen=True):
@@ -97,19 +102,7 @@ class State:
         held.free -= amount
         held.locked += amount
 
-    def enter(self, entry_id: int, kind: EntryKind, reference: int, amounts: Amounts, at_ns: int) -> Entry:
-        """Write a line of the statement; the holdings have moved before."""
-        held = self.holdings[amounts.currency]
-        entry = Entry(
-            entry_id, kind, reference, amounts.currency, amounts.amount, amounts.fee, held.free + held.locked, at_ns
-        )
-        self.statement.append(entry)
-        return entry
-
-
-class Amounts(msgspec.Struct, frozen=True):
-    """What moved in one currency: signed, and the fee beside it."""
-
-    currency: str
-    amount: int
-    fee: int = 0
+    def total(self, currency: str) -> int:
+        """What is held of a currency, locked or not."""
+        held = self.holdings[currency]
+        return held.free + held.locked

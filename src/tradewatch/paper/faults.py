@@ -52,7 +52,8 @@ class Fault(msgspec.Struct, frozen=True):
             after the next one.
         at: `arrival` is before the exchange sees the request, `answer` after it did what was asked.
         status: of a server error.
-        code: Binance's code in a server error's body; without one Binance's body is the plain page of a gateway.
+        code: of a server error: Binance's number, in its body, or Kraken's text, with HTTP 200; without one the body
+            is the plain page of a gateway.
         retry_after_s: header of 429 and 418.
         hold_s: real seconds that a connection without answer is held before it is closed, or stays silent.
         latency: of kinds latency and late.
@@ -61,7 +62,7 @@ class Fault(msgspec.Struct, frozen=True):
     kind: Kind
     at: Point = "arrival"
     status: int = 503
-    code: int | None = None
+    code: int | str | None = None
     retry_after_s: int = 1
     hold_s: float = 60.0
     latency: Latency | None = None

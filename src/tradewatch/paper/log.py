@@ -32,7 +32,7 @@ class Entry(msgspec.Struct):
     error: str | None = None
     account: str | None = None
     client_order_id: str | None = None
-    order_id: int | None = None
+    order_id: int | str | None = None
     accepted: bool = False
     fault: str | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tradewatch.paper.websocket import Session
 
 
+Tier = Literal["starter", "intermediate", "pro"]
 WEBSOCKET = "WS"  # the method of websocket requests in the log and in scenarios
 
 
@@ -48,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True):
     code: int | None = None
     error: str | None = None
     account: str | None = None
-    order_id: int | None = None
+    order_id: int | str | None = None
     client_order_id: str | None = None
     accepted: bool = False
     quotes: Mapping[str, Quote] = {}
@@ -78,17 +79,36 @@ class Wire(Protocol):
         """The protocol's side of a new websocket; None where the path has none."""
         ...
 
+    def order_name(self, order_id: int) -> int | str:
+        """An order's id as clients know it."""
+        ...
+
     def beat(self, wall_ns: int) -> None:
         """Do what is due by time alone; called many times a second."""
         ...
 
 
+_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
+_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+
+
+def gateway_page(status: int, operation: str, headers: Mapping[str, str] = {}) -> Answer:
+    """The plain page of a gateway before the venue."""
+    page = _GATEWAY_PAGE.format(status=status, reason=_REASONS.get(status, "Error"))
+    return Answer(status, page.encode(), headers, operation, content_type="text/html")
+
+
 class Limits(msgspec.Struct, frozen=True):
-    """Request limits in real time: weight a minute for everybody, orders in ten seconds and a day for each account."""
+    """Request limits in real time.
+
+    Binance counts weight a minute for everybody, and orders in ten seconds and a day for each account; Kraken counts
+    by the account's `tier`.
+    """
 
     weight_1m: int = 6_000
     orders_10s: int = 100
     orders_1d: int = 200_000
+    tier: Tier = "intermediate"
 
 
 class Window:

@@ -178,7 +178,7 @@ class _File:
             kind=kind,
             at=at,
             status=self._value(node, "status", lambda value: _is_whole(value, 500) and value < 600, "500 to 599", 503),
-            code=self._value(node, "code", lambda value: _is_whole(value, -9999) and value < 0, "a code such as -1001"),
+            code=self._value(node, "code", _is_code, "a code such as -1001 or EService:Busy"),
             retry_after_s=self._value(
                 node, "retry_after_s", lambda value: _is_whole(value, 0), "a whole number of seconds", 1
             ),
@@ -240,6 +240,13 @@ def parse_time(text: str) -> int:
 
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_code(value: object) -> bool:
+    """Binance's number, or Kraken's text such as EService:Busy."""
+    return (_is_whole(value, -9999) and int(str(value)) < 0) or (
+        isinstance(value, str) and value[:1] == "E" and ":" in value
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -1,6 +1,7 @@
 """The exchange behind real sockets on 127.0.0.1: the only file that needs aiohttp.
 
-Control paths: GET /paper/books, GET /paper/requests (`?since=SEQ`, `?format=jsonl`), GET /paper/clock.
+Control paths: GET /paper/books, GET /paper/requests (`?since=SEQ`, `?format=jsonl`), GET /paper/clock,
+POST /paper/transfer.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import IO
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 from aiohttp import web
 
 from tradewatch.paper import control
 from tradewatch.paper.books import Books
+from tradewatch.paper.errors import Refusal
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.log import Entry, RequestLog
@@ -137,11 +139,11 @@ class PaperServer:
         entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self.exchange.clock.now_ns()
 
     def _control(self, http: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        if http.method != "GET":
-            return web.Response(status=405, text="control paths are read with GET\n")
+        if (http.method == "POST") != (path == "/paper/transfer") or http.method not in ("GET", "POST"):
+            return web.Response(status=405, text="control paths are read with GET; /paper/transfer takes POST\n")
         match path:
             case "/paper/books":
-                shown: object = control.books(self.exchange, self.books)
+                shown: object = control.books(self.exchange, self.books, self._wire.order_name)
             case "/paper/clock":
                 shown = control.clock(self.exchange.clock, self._wall_ns())
             case "/paper/requests":
@@ -154,9 +156,15 @@ class PaperServer:
                     lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
                     return web.Response(body=lines, content_type="application/jsonl")
                 shown = entries
+            case "/paper/transfer":
+                try:
+                    shown = control.transfer(self.exchange, dict(parse_qsl(query)))
+                except (ValueError, Refusal) as error:
+                    return web.Response(status=400, text=f"{error}\n")
             case _:
                 return web.Response(
-                    status=404, text="control paths are /paper/books, /paper/requests and /paper/clock\n"
+                    status=404,
+                    text="control paths are /paper/books, /paper/requests, /paper/clock and /paper/transfer\n",
                 )
         return web.Response(body=msgspec.json.encode(shown), content_type=_JSON)
 

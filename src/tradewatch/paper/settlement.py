@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from tradewatch.paper import units
-from tradewatch.paper.accounts import Amounts, Entry, EntryKind, Holding, State, Transfer
+from tradewatch.paper.accounts import Entry, EntryKind, Holding, State, Transfer
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.feed import BalancesChanged, Change, Feed, OrderChanged
 from tradewatch.paper.fees import Fees, fee_of, third_fee
@@ -70,9 +70,9 @@ class Settlement:
         mids = {symbol: market.quote(at_ns).mid for symbol, market in self._priced(instrument, fee_currency)}
         self._journal.traded(state.account.name, trade, mids)
         self.tell(state, "trade", filled, (), at_ns, trade=trade)
-        moved = {gives: -given, gets: got} | ({fee_currency: 0} if fee_currency not in (gives, gets) else {})
-        amounts = [Amounts(name, value, fee if name == fee_currency else 0) for name, value in moved.items()]
-        self._enter(state, "trade", trade.trade_id, amounts, at_ns)
+        moved = {gives: (-given, 0), gets: (got, 0)}
+        moved[fee_currency] = moved.get(fee_currency, (0, 0))[0], fee
+        self._enter(state, "trade", trade.trade_id, moved, at_ns=at_ns, symbol=order.symbol)
         return trade
 
     def end(
@@ -114,7 +114,7 @@ class Settlement:
         state.transfers.append(transfer)
         state.updated_ns = at_ns
         self._journal.moved(state.account.name, transfer, self._mid_of(currency, at_ns))
-        self._enter(state, kind, transfer.transfer_id, [Amounts(currency, amount, fee)], at_ns)
+        self._enter(state, kind, transfer.transfer_id, {currency: (amount, fee)}, at_ns=at_ns)
         return transfer
 
     def tell(
@@ -133,13 +133,25 @@ class Settlement:
             self._feed.publish(OrderChanged(state.account.name, change, order, at_ns, trade, reason))
             self._tell_balances(state, list(currencies), (), at_ns)
 
-    def _enter(self, state: State, kind: EntryKind, reference: int, amounts: list[Amounts], at_ns: int) -> None:
-        """Write what moved into the statement, and say so."""
+    def _enter(
+        self,
+        state: State,
+        kind: EntryKind,
+        reference: int,
+        moved: Mapping[str, tuple[int, int]],
+        *,
+        at_ns: int,
+        symbol: str | None = None,
+    ) -> None:
+        """Write what moved, by currency with its fee, into the statement, and say so."""
         entries = []
-        for one in amounts:
+        for currency, (amount, fee) in moved.items():
             self._last_entry_id += 1
-            entries.append(state.enter(self._last_entry_id, kind, reference, one, at_ns))
-        self._tell_balances(state, [one.currency for one in amounts], tuple(entries), at_ns)
+            entries.append(
+                Entry(self._last_entry_id, kind, reference, currency, amount, fee, state.total(currency), at_ns, symbol)
+            )
+        state.statement += entries
+        self._tell_balances(state, list(moved), tuple(entries), at_ns)
 
     def _tell_balances(self, state: State, currencies: list[str], entries: tuple[Entry, ...], at_ns: int) -> None:
         if self._feed.is_heard and currencies:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tradewatch.paper import wire_binance
+from tradewatch.paper import kraken, wire_binance
 from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.kraken import KrakenSpot
 from tradewatch.paper.requests import Limits, Wire
 from tradewatch.paper.wire_binance import BinanceSpot
 
@@ -13,5 +14,6 @@ CONNECT = "ws_connect"  # the operation of a websocket's handshake
 
 VENUES: Mapping[str, Callable[[Exchange, Limits | None, Callable[[], int]], Wire]] = {
     "binance": BinanceSpot,
+    "kraken": KrakenSpot,
 }
-OPERATIONS = tuple(dict.fromkeys((CONNECT, *wire_binance.OPERATIONS)))
+OPERATIONS = tuple(dict.fromkeys((CONNECT, *wire_binance.OPERATIONS, *kraken.OPERATIONS)))

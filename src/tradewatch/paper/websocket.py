@@ -42,7 +42,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     messages: Sequence[Message]
     account: str | None = None
-    order_id: int | None = None
+    order_id: int | str | None = None
     client_order_id: str | None = None
     code: int | None = None
     error: str | None = None

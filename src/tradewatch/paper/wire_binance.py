@@ -126,6 +126,10 @@ class BinanceSpot:
     def session(self, path: str, query: str) -> None:
         """No websockets."""
 
+    def order_name(self, order_id: int) -> int:
+        """The number itself."""
+        return order_id
+
     def beat(self, wall_ns: int) -> None:
         """Nothing is due by time alone."""
 

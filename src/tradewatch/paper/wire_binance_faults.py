@@ -7,10 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from tradewatch.paper.faults import Fault
-from tradewatch.paper.requests import Answer
+from tradewatch.paper.requests import Answer, gateway_page
 
-_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
-_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _CODE_MESSAGES = {
     -1000: "An unknown error occurred while processing the request.",
     -1001: "Internal error; unable to process your request. Please try again.",
@@ -23,9 +21,8 @@ _CODE_MESSAGES = {
 def faulted(fault: Fault, operation: str, headers: Mapping[str, str]) -> Answer:
     """The answer to a request that an injected fault befell; `headers` are those of every answer."""
     if fault.kind == "server_error":
-        if fault.code is None:
-            page = _GATEWAY_PAGE.format(status=fault.status, reason=_REASONS.get(fault.status, "Error"))
-            return Answer(fault.status, page.encode(), headers, operation, content_type="text/html")
+        if not isinstance(fault.code, int):
+            return gateway_page(fault.status, operation, headers)
         message = _CODE_MESSAGES.get(fault.code, "Error.")
         return Answer(fault.status, _body(fault.code, message), headers, operation, code=fault.code)
     status, message = 429, "Too many requests queued."
