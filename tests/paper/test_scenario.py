@@ -92,7 +92,7 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
          f"f:3: ms: {{'exponential': 0}} is not accepted; accepted is {MS}"),
         (one(fault="{kind: server_error, status: 404}"), "f:3: status: 404 is not accepted; accepted is 500 to 599"),
         (one(fault="{kind: server_error, code: 3}"),
-         "f:3: code: 3 is not accepted; accepted is a code such as -1001"),
+         "f:3: code: 3 is not accepted; accepted is a code such as -1001 or EService:Busy"),
         (one(fault="{kind: server_error, at: end}"), "f:3: at: 'end' is not accepted; accepted is arrival, answer"),
         (one(fault="{kind: ban, retry_after_s: 1.5}"),
          "f:3: retry_after_s: 1.5 is not accepted; accepted is a whole number of seconds"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import json
 import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypeVar
@@ -22,13 +24,15 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
-from tradewatch.paper.requests import Limits
+from tradewatch.paper.requests import Limits, Tier
 from tradewatch.paper.scenario import ScenarioError, load_scenario, parse_time
+from tradewatch.paper.venues import VENUES
 from tradewatch.runtime.clock import ScaledClock
 
 _T = TypeVar("_T")
 RECORDED = Path(__file__).parent.parent / "paper" / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 RANDOM_DAYS = 7
+DEFAULT_ACCOUNTS = {"binance": "paper-key:paper-secret", "kraken": "paper-key:cGFwZXItc2VjcmV0"}
 
 EPILOG = """\b
 Examples:
@@ -40,20 +44,32 @@ Examples:
       With faults; the first line on standard output is JSON with url and clock.
   tradewatch paper --candles random:25000 --start 2024-01-01T00:00Z --seed 3
       A random walk from 25,000 for seven days.
+  tradewatch paper --venue kraken --market BTC/USD --candles random:25000 --balance BTC=1,USD=5000
+      Kraken: REST, and websocket v2 at /v2 of the same port.
+  tradewatch paper --venue binance --venue kraken --port 8123
+      Both in one process, on one clock: Binance at port 8123, Kraken at 8124.
 
 \b
-A ccxt client for it: rewrite scheme and host of every string in ex.urls['api'] to the url printed, set
-ex.has['fetchCurrencies'] = False and options={'fetchMarkets': {'types': ['spot']}, 'fetchMargins': False}.
+A ccxt client for it: rewrite scheme and host of every string in ex.urls['api'] to the url printed (ws:// for those
+under 'ws'). For Binance also set ex.has['fetchCurrencies'] = False and
+options={'fetchMarkets': {'types': ['spot']}, 'fetchMargins': False}.
 
 \b
-Read GET /paper/books, /paper/requests and /paper/clock. SIGINT or SIGTERM ends it.
+Read GET /paper/books, /paper/requests and /paper/clock; POST /paper/transfer?currency=USDT&amount=100 is a deposit,
+amount=-100 a withdrawal. SIGINT or SIGTERM ends it.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option(
+    "--venue", "venues", multiple=True, type=click.Choice(list(VENUES)),
+    help="Whose protocol; repeat for more, each a venue with books of its own, on the ports from --port on. "
+    "Default binance.",
+)  # fmt: skip
+@click.option(
     "--account", "accounts", multiple=True, metavar="KEY:SECRET",
-    help="API key and secret; repeat for more accounts. Default paper-key:paper-secret.",
+    help="API key and secret; repeat for more accounts. Default paper-key:paper-secret; of kraken, whose secrets are "
+    "base64, paper-key:cGFwZXItc2VjcmV0.",
 )  # fmt: skip
 @click.option("--balance", default="BTC=1,USDT=5000", show_default=True, help="What every account starts with.")
 @click.option("--market", "symbols", multiple=True, help="BASE/QUOTE; repeat for more. Default BTC/USDT.")
@@ -79,10 +95,15 @@ Read GET /paper/books, /paper/requests and /paper/clock. SIGINT or SIGTERM ends 
 @click.option("--fee-price", help="Its price in quote, where no --market has it.")
 @click.option("--weight-limit", default=6000, show_default=True, help="Request weight a real minute.")
 @click.option("--order-limit", default=100, show_default=True, help="Orders an account in ten real seconds.")
+@click.option(
+    "--tier", default="intermediate", show_default=True, type=click.Choice(["starter", "intermediate", "pro"]),
+    help="Of Kraken's rate limits.",
+)  # fmt: skip
 @click.option("--log-file", metavar="FILE", help="Append the request log as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 def paper(
     *,
+    venues: tuple[str, ...],
     accounts: tuple[str, ...],
     balance: str,
     symbols: tuple[str, ...],
@@ -99,10 +120,11 @@ def paper(
     fee_price: str | None,
     weight_limit: int,
     order_limit: int,
+    tier: Tier,
     log_file: str | None,
     as_json: bool,
 ) -> None:
-    """Serve a paper exchange: Binance spot's REST protocol on loopback, on recorded or random prices.
+    """Serve a paper exchange on loopback, on recorded or random prices: Binance spot, Kraken spot, or both.
 
     Orders are matched in simulated time, with fees, filters and balances as the venue has them. No real money and no
     real venue: the server listens on 127.0.0.1 alone.
@@ -120,8 +142,14 @@ def paper(
         raise _refused("--port", port, "0 to 65535")
     names = symbols or ("BTC/USDT",)
     markets = _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp)
-    fees = Fees(_rate("--maker-fee", maker_fee), _rate("--taker-fee", taker_fee), _third(fee_currency, fee_price))
-    keys = _accounts(accounts or ("paper-key:paper-secret",), _balances(balance))
+    maker, taker, third = (
+        _rate("--maker-fee", maker_fee),
+        _rate("--taker-fee", taker_fee),
+        _third(fee_currency, fee_price),
+    )
+    chosen = tuple(dict.fromkeys(venues)) or ("binance",)
+    held = _balances(balance)
+    keys = {venue: _accounts(accounts or (DEFAULT_ACCOUNTS[venue],), held, venue) for venue in chosen}
     try:
         rules = load_scenario(scenario) if scenario else ()
     except ScenarioError as error:
@@ -129,21 +157,34 @@ def paper(
 
     async def run(log: IO[bytes] | None) -> None:
         clock = ScaledClock(start_ns, speed, time.time_ns())
-        exchange = Exchange(markets, keys, clock, fees)
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        limits = Limits(weight_limit, order_limit)
-        async with serve(exchange, port=port, faults=Faults(rules, seed), limits=limits, log_file=log) as server:
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        limits = Limits(weight_limit, order_limit, tier=tier)
+        async with AsyncExitStack() as servers:
+            urls = {}
+            for number, venue in enumerate(chosen):
+                fees = Fees(maker, taker, third, charged_in="quote" if venue == "kraken" else "received")
+                serving = serve(
+                    Exchange(markets, keys[venue], clock, fees),
+                    venue=venue,
+                    port=port + number if port else 0,
+                    faults=Faults(rules, seed),
+                    limits=limits,
+                    log_file=log,
+                )
+                urls[venue] = (await servers.enter_async_context(serving)).url
             ready = {
-                "url": server.url,
+                "url": urls[chosen[0]],
+                "urls": urls,
                 "start_ns": clock.start_ns,
                 "speed": clock.speed,
                 "origin_ns": clock.origin_ns,
                 "markets": list(names),
             }
             at = datetime.fromtimestamp(start_ns / 1e9, UTC).isoformat(timespec="seconds")
-            human = f"Paper exchange at {server.url}: {', '.join(names)} from {at} at {speed:g} x. Ctrl-C ends it."
+            where = ", ".join(f"{url} ({venue})" for venue, url in urls.items())
+            human = f"Paper exchange at {where}: {', '.join(names)} from {at} at {speed:g} x. Ctrl-C ends it."
             click.echo(json.dumps(ready) if as_json else human)
             sys.stdout.flush()
             await stop.wait()
@@ -246,14 +287,23 @@ def _balances(text: str) -> dict[str, str]:
     return balances
 
 
-def _accounts(given: tuple[str, ...], balances: dict[str, str]) -> list[Account]:
+def _accounts(given: tuple[str, ...], balances: dict[str, str], venue: str) -> list[Account]:
     accounts = []
     for number, pair in enumerate(given, start=1):
         key, colon, secret = pair.partition(":")
         if not (colon and key and secret):
             raise click.ClickException(f"--account number {number}: accepted is KEY:SECRET, neither of them empty")
+        if venue == "kraken" and not _is_base64(secret):
+            raise click.ClickException(f"--account number {number}: a secret of kraken is base64, such as cGFwZXI=")
         name = "main" if number == 1 else f"account-{number}"
         accounts.append(Account(key, secret, balances, name))
     if len({account.key for account in accounts}) != len(accounts):
         raise click.ClickException("--account: two accounts have the same key; accepted is each key once")
     return accounts
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except binascii.Error:
+        return False

@@ -26,8 +26,8 @@ def decimal(numerator: int, denominator: int = 1) -> str:
     return ("-" if numerator < 0 and scaled else "") + _plain(scaled, PLACES)
 
 
-def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str]) -> dict[str, object]:
-    """GET /paper/books."""
+def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str] = int) -> dict[str, object]:
+    """GET /paper/books; `name_of` gives an order's id as the venue's clients know it."""
     now_ns = exchange.advance()
     marks = {symbol: Mark(market.quote(now_ns).mid, now_ns) for symbol, market in exchange.markets.items()}
     accounts = kept.read()

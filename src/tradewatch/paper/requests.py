@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from tradewatch.paper.faults import Fault
 from tradewatch.paper.market import Quote
-
-if TYPE_CHECKING:
-    from tradewatch.paper.websocket import Session
-
+from tradewatch.paper.session import Session
 
 Tier = Literal["starter", "intermediate", "pro"]
 WEBSOCKET = "WS"  # the method of websocket requests in the log and in scenarios

@@ -25,8 +25,9 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.log import Entry, RequestLog
 from tradewatch.paper.requests import Answer, Limits, Request, Wire
+from tradewatch.paper.session import Session
 from tradewatch.paper.venues import CONNECT, VENUES
-from tradewatch.paper.websocket import Connection, Session
+from tradewatch.paper.websocket import Connection
 
 HOST = "127.0.0.1"
 _JSON = "application/json"

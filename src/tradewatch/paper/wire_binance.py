@@ -16,6 +16,7 @@ import msgspec
 
 from tradewatch.paper import wire_binance_private as private
 from tradewatch.paper import wire_binance_public as public
+from tradewatch.paper import wire_binance_wallet as wallet
 from tradewatch.paper.accounts import Account
 from tradewatch.paper.errors import Reason, Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
@@ -91,6 +92,8 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         "my_trades", lambda params: 5 if "orderId" in params else 20, private=private.my_trades
     ),
     ("GET", "/api/v3/account"): Route("account", 20, private=private.account),
+    ("GET", "/sapi/v1/capital/deposit/hisrec"): Route("deposits", 1, private=wallet.deposits),
+    ("GET", "/sapi/v1/capital/withdraw/history"): Route("withdrawals", 1, private=wallet.withdrawals),
 }
 OPERATIONS = tuple(route.operation for route in ROUTES.values())
 

@@ -24,8 +24,8 @@ from tradewatch.paper.kraken.names import Names, Pair
 from tradewatch.paper.kraken.tokens import Tokens
 from tradewatch.paper.kraken.trading import Trading
 from tradewatch.paper.market import Quote
+from tradewatch.paper.session import Message, Reply
 from tradewatch.paper.tape import tape
-from tradewatch.paper.websocket import Message, Reply
 
 PUBLIC = ("ticker", "book", "trade", "ohlc", "instrument")
 PRIVATE = ("executions", "balances")
