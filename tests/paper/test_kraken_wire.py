@@ -410,8 +410,6 @@ NAMES = st.sampled_from(
      "orders", "asset", "timeinforce", "expiretm", "amount", "key", "id", "deadline", "cl_ord_id"]
 )  # fmt: skip
 TEXTS = st.text(max_size=12) | st.sampled_from(["XBTUSD", "buy", "limit", "1", "-1", "1e9", "OAAAAA-AAAAA-AAAAAA"])
-    ["XBTUSD", "buy", "limit", "1", "-1", "1e9", "60", "OAAAAA-AAAAA-AAAAAA"]
-)
 
 
 @given(st.data())
