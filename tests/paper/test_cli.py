@@ -56,6 +56,30 @@ def test_it_says_when_it_is_ready_and_ends_clean(start, number):
     assert process.stderr.read() == ""
 
 
+def test_two_venues_in_one_process_have_books_of_their_own_and_one_clock(start, connect, connect_kraken, read):
+    process, line = start("--json", "--venue", "binance", "--venue", "kraken", "--balance", "BTC=1,USDT=5000")
+    urls = json.loads(line)["urls"]
+    binance, kraken = (type("Server", (), {"url": urls[venue]}) for venue in ("binance", "kraken"))
+    connect(binance).create_order("BTC/USDT", "market", "buy", 0.1)
+    placed = connect_kraken(kraken).create_order("BTC/USDT", "market", "sell", 0.2)
+    books = [read(server, "/paper/books")["accounts"]["main"] for server in (binance, kraken)]
+    assert [(book["trades"][0]["side"], book["trades"][0]["fee_currency"]) for book in books] == [
+        ("BUY", "BTC"), ("SELL", "USDT"),
+    ]  # fmt: skip
+    assert books[1]["orders"][0]["order_id"] == placed["id"]
+    clocks = [read(server, "/paper/clock") for server in (binance, kraken)]
+    assert clocks[0]["origin_ns"] == clocks[1]["origin_ns"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert process.stderr.read() == ""
+
+
+def test_a_secret_of_kraken_is_base64():
+    assert run("--venue", "kraken", "--account", "key:no base64") == (
+        1, "Error: --account number 1: a secret of kraken is base64, such as cGFwZXI=\n",
+    )  # fmt: skip
+
+
 def test_a_client_with_the_options_of_the_command(start, connect, tmp_path):
     scenario = tmp_path / "faults.yaml"
     scenario.write_text("rules:\n  - match: {operation: depth}\n    fault: {kind: ban}\n")

@@ -21,6 +21,12 @@ rules:
     fault: {kind: rate_limit, retry_after_s: 30}
   - match: {}
     fault: {kind: latency, ms: 20}
+  - match: {channel: executions, every: 2}
+    fault: {kind: late, ms: {exponential: 40}}
+  - match: {}
+    fault: {kind: silence, hold_s: 3}
+  - match: {operation: add_order, method: WS}
+    fault: {kind: server_error, code: "EService:Busy"}
 """)
     assert load_scenario(file) == (
         Rule(Match(operation="order_place", nth=(2,)), Fault("timeout", at="answer", hold_s=5)),
@@ -34,6 +40,9 @@ rules:
         ),
         Rule(Match(nth=(1, 4)), Fault("rate_limit", retry_after_s=30)),
         Rule(Match(), Fault("latency", latency=Latency("fixed", 20.0))),
+        Rule(Match(channel="executions", every=2), Fault("late", latency=Latency("exponential", 40.0))),
+        Rule(Match(), Fault("silence", hold_s=3)),
+        Rule(Match(operation="add_order", method="WS"), Fault("server_error", code="EService:Busy")),
     )
 
 

@@ -293,6 +293,7 @@ async def trades_of(found, count):
         ((on("trade", "lose"),), [3, 4, 5]),
         ((on("trade", "repeat", nth=(2,)),), [2, 3, 3, 4, 5]),
         ((on("trade", "reorder"),), [3, 2, 4, 5]),
+        ((on("trade", "reorder", nth=(1, 2)),), [3, 2, 4, 5]),
         ((on("trade", "late", latency=Latency("fixed", 200)),), [3, 4, 5, 2]),
         ((on("book", "lose"),), [2, 3, 4, 5]),
     ],

@@ -165,8 +165,10 @@ class Connection:
                     self._pass_on(message)
                 case "late":
                     asyncio.get_running_loop().call_later(delay_s, self._put, message)
-                case "reorder":
+                case "reorder" if self._held is None:
                     self._held = message
+                case "reorder":
+                    self._pass_on(message)
                 case _:  # lose
                     pass
 
