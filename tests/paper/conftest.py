@@ -95,14 +95,14 @@ def connect_async():
 
 
 @pytest.fixture
-def dollars(recorded):
+def dollars(recorded, clock_at):
     """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, markets, permissions."""
 
     def build(record=None, *, at=None, balances=None, spread_bp=2.0, markets=(), **account):
         record = record or recorded
         if at is None:
             at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
-        clock = HandClock(at)
+        clock = clock_at(at)
         held = balances or {"BTC": "1", "USD": "50000"}
         keys = [paper.Account(KEY, KRAKEN_SECRET, held, **account)]
         fees = paper.Fees(charged_in="quote")

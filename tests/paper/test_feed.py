@@ -36,7 +36,7 @@ def test_a_resting_order_tells_its_life_between_the_prints_of_the_tape(make, row
     exchange, clock = make(rows((100, 100, 100, 100), (100, 100, 90, 100)), spread_bp=0, balances={"USDT": "1000"})
     heard = exchange.feed.subscribe()
     exchange.submit("main", limit("BUY", "95"))
-    clock.pass_minutes(1 + 45 / 60)
+    clock.pass_seconds(105)
     exchange.advance()
     assert seen(heard.drain()) == [
         ("new", "NEW"),
@@ -87,7 +87,7 @@ def test_an_order_ends_at_its_expiry_unless_the_price_came_first(make, rows):
     expiry = record.start_ns + 30 * 10**9
     reached, _ = exchange.submit("main", limit("BUY", "95", expires_ns=expiry))
     missed, _ = exchange.submit("main", limit("BUY", "85", expires_ns=expiry))
-    clock.pass_minutes(1.9)
+    clock.pass_seconds(114)
     exchange.advance()
     ends = [exchange.order("main", SYMBOL, order.order_id, None) for order in (reached, missed)]
     assert [order.status for order in ends] == ["FILLED", "EXPIRED"]
@@ -100,7 +100,7 @@ def test_a_fee_in_the_quote_is_reserved_with_the_order(make, rows):
     exchange, clock = make(rows((100, 100, 90, 100)), spread_bp=0, balances={"USDT": "100"}, fees=fees)
     exchange.submit("main", limit("BUY", "95"))
     assert exchange.holdings("main")["USDT"].locked == parse("95.095")
-    clock.pass_minutes(0.5)
+    clock.pass_seconds(30)
     exchange.advance()
     held = exchange.holdings("main")
     assert (held["USDT"].free, held["USDT"].locked, held["BTC"].free) == (parse("4.905"), 0, parse("1"))

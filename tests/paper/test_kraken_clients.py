@@ -57,7 +57,7 @@ def test_ccxt_trades_and_reads_what_it_did(served, connect_kraken, read):
         )  # fmt: skip
         balance = client.fetch_balance()
         assert (balance["BTC"]["free"], balance["BTC"]["used"], balance["USD"]["total"]) == (1.5, 0.5, 899.7999)
-        clock.pass_minutes(1.9)
+        clock.pass_seconds(114)
         first, second = client.fetch_my_trades(SYMBOL)
         assert (first["order"], first["takerOrMaker"], first["fee"]) == (
             taken["id"], "taker", {"currency": "USD", "cost": 0.1001},
@@ -216,7 +216,7 @@ async def test_ccxt_pro_watches_the_market_and_its_own_orders(served, stream_kra
         (order,) = await asyncio.wait_for(orders, 10)
         assert (order["id"], order["status"], order["price"], order["amount"]) == (placed["id"], "open", 104.0, 0.5)
         trades = asyncio.ensure_future(client.watch_my_trades(SYMBOL))
-        clock.pass_minutes(1.9)
+        clock.pass_seconds(114)
         (trade,) = await asyncio.wait_for(trades, 10)
         assert (trade["order"], trade["price"], trade["amount"], trade["takerOrMaker"], trade["fee"]) == (
             placed["id"], 104.0, 0.5, "maker", {"cost": 0.052, "currency": "USD"},

@@ -206,7 +206,7 @@ async def stream_of(server, exchange, clock):
         for request in requests[:-1]:
             await socket.send_json(request)
         await asyncio.sleep(0.2)
-        clock.pass_minutes(1.9)
+        clock.pass_seconds(114)
         await asyncio.sleep(0.3)
         await socket.send_json(requests[-1])
         while set(DOCUMENTS["stream"]) - seen.keys():

@@ -319,7 +319,7 @@ def test_an_order_that_expires_and_one_that_found_nothing(venue, rows):
     client, exchange, clock = venue(record=record)
     timed = client("AddOrder", **BUY, timeinforce="GTD", expiretm="+30")["txid"][0]
     nothing = client("AddOrder", **BUY, timeinforce="IOC")["txid"][0]
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     closed = client("ClosedOrders")["closed"]
     assert {txid: one["status"] for txid, one in closed.items()} == {timed: "expired", nothing: "canceled"}
     assert closed[timed]["closetm"] == closed[timed]["expiretm"] == record.start_ns / 1e9 + 30
@@ -328,7 +328,7 @@ def test_an_order_that_expires_and_one_that_found_nothing(venue, rows):
 
 def test_market_data_by_every_name_of_a_pair(venue):
     client, _, clock = venue()
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     expected = client.public("Ticker", pair="XXBTZUSD")
     assert list(expected) == ["XXBTZUSD"]
     assert expected["XXBTZUSD"]["a"][0] == "100.10000"

@@ -161,7 +161,7 @@ async def test_the_life_of_an_order_as_executions_tell_it(line):
     assert amended["result"]["order_id"] == order_id
     change = (await found.next("executions"))["data"][0]
     assert (change["exec_type"], change["limit_price"], change["order_qty"]) == ("amended", Decimal(95), Decimal(2))
-    found.clock.pass_minutes(1.9)
+    found.clock.pass_seconds(114)
     trade, filled = [(await found.next("executions"))["data"][0] for _ in range(2)]
     assert (trade["exec_type"], trade["order_status"], trade["last_qty"], trade["last_price"], trade["fees"]) == (
         "trade", "partially_filled", Decimal(2), Decimal(95), [{"asset": "USD", "qty": Decimal("0.19")}],
@@ -257,7 +257,7 @@ async def test_trades_candles_and_instruments(line):
     for channel in ("trade", "ohlc"):
         await found.ask("subscribe", channel=channel, symbol=[SYMBOL], snapshot=True)
         assert (await found.next(channel))["type"] == "snapshot"
-    found.clock.pass_minutes(0.4)
+    found.clock.pass_seconds(24)
     trade, candle = await found.next("trade"), await found.next("ohlc")
     assert (trade["data"][0]["trade_id"], trade["data"][0]["qty"]) == (2, Decimal(1))
     assert (candle["data"][0]["trades"], candle["data"][0]["volume"]) == (2, Decimal(2))
@@ -282,7 +282,7 @@ def on(channel, kind, **more):
 async def trades_of(found, count):
     """Subscribe, let the tape print, and read the ids of what arrives."""
     await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
-    found.clock.pass_minutes(1.2)
+    found.clock.pass_seconds(72)
     return [(await found.next("trade"))["data"][0]["trade_id"] for _ in range(count)]
 
 
@@ -319,12 +319,12 @@ async def test_a_dropped_line_ends_without_a_word_and_the_order_stays(line):
 async def test_a_silent_line_stays_open_and_loses_what_it_would_have_said(line):
     found = await line([on("trade", "silence", hold_s=0.5)])
     await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
-    found.clock.pass_minutes(0.4)
+    found.clock.pass_seconds(24)
     await found.socket.ping()
     with pytest.raises(TimeoutError):
         await found.message(0.4)
     await asyncio.sleep(0.2)
-    found.clock.pass_minutes(0.4)
+    found.clock.pass_seconds(24)
     assert (await found.next("trade"))["data"][0]["trade_id"] == 3
 
 
@@ -383,7 +383,7 @@ async def test_the_same_seed_gives_the_same_stream(line):
         found = await line(rules)
         await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
         found.exchange.submit("main", NewOrder("BTCUSD", "BUY", "LIMIT", quantity=parse("1"), price=parse("95")))
-        found.clock.pass_minutes(1.9)
+        found.clock.pass_seconds(114)
         seen = []
         with contextlib.suppress(TimeoutError):
             while True:
