@@ -84,7 +84,9 @@ def cancel_after(trading: Trading, names: Names, account: str, params: Params, w
 def batch_add(trading: Trading, names: Names, account: str, params: Params, wall_ns: int) -> Sequence[Outcome]:
     """`batch_add`: refused as a whole where one order is."""
     orders = params.get("orders")
-    asked = [from_websocket(one) for one in orders] if isinstance(orders, list) else None
+    asked = (
+        [from_websocket(one) if isinstance(one, dict) else one for one in orders] if isinstance(orders, list) else None
+    )
     placed = trading.add_batch(account, required(params, "symbol"), asked, params, wall_ns)
     refused = next((one.error for one in placed if one.error is not None), None)
     result = [{"error": one.error} if one.error is not None else _placed(one) for one in placed]

@@ -365,12 +365,14 @@ def _request(text: str) -> Params:
 
 def _subscription(channel: str, pair: Pair | None, params: Params) -> Subscription:
     depth, interval = params.get("depth", 10), params.get("interval", 1)
-    if channel == "book" and depth not in DEPTHS:
+    if channel == "book" and (type(depth) is not int or depth not in DEPTHS):
         raise KrakenError("Subscription depth not supported")
-    if channel == "ohlc" and interval not in INTERVALS:
+    if channel == "ohlc" and (type(interval) is not int or interval not in INTERVALS):
         raise KrakenError("Subscription ohlc interval not supported")
     trigger = params.get("event_trigger", "trades")
     if trigger not in ("trades", "bbo"):
         raise KrakenError("Malformed request")
     every_state = params.get("order_status", True) is not False
-    return Subscription(channel, pair, depth, interval, trigger, every_state)
+    return Subscription(
+        channel, pair, depth if channel == "book" else 10, interval if channel == "ohlc" else 1, trigger, every_state
+    )
