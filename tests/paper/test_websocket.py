@@ -376,6 +376,20 @@ async def test_a_client_that_does_not_read_is_dropped(line):
         await found.next("no such channel")
 
 
+async def test_a_stream_that_fails_ends_its_line_and_is_heard_of(line, monkeypatch, caplog):
+    found = await line()
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+
+    def broken(one, print_):
+        raise ZeroDivisionError("no trade today")
+
+    monkeypatch.setattr("tradewatch.paper.kraken.channels.trade", broken)
+    found.clock.pass_seconds(24)
+    with pytest.raises(ConnectionError):
+        await found.next("trade")
+    assert "no trade today" in caplog.text
+
+
 async def test_the_same_seed_gives_the_same_stream(line):
     streams = []
     for _ in range(2):

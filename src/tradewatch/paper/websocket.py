@@ -87,7 +87,15 @@ class Connection:
     def _start(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(job)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A job that failed takes the connection with it and says so, since a stream that just stops tells nobody."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            task.get_loop().call_exception_handler({"message": f"{self._path} ended", "exception": error})
+            self._abort()
 
     def _receive(self, text: str) -> None:
         operation = self._session.operation(text)
