@@ -327,6 +327,22 @@ def test_an_order_that_expires_and_one_that_found_nothing(venue, rows):
     assert exchange.holdings("main")["USD"].locked == 0
 
 
+def test_a_withdrawal_is_done_at_once_or_refused(venue):
+    client, exchange, _ = venue()
+    for asked, error in (
+        ({"asset": "NONE", "amount": "1"}, "EFunding:Unknown asset"),
+        ({"asset": "XBT", "amount": "-1"}, "EFunding:Invalid amount"),
+        ({"asset": "XBT", "amount": "2"}, "EFunding:Insufficient funds"),
+    ):
+        assert client("Withdraw", json_body=asked | {"key": "mine"}) == error
+    done = client("Withdraw", json_body={"asset": "XBT", "amount": "0.25", "key": "mine"})
+    (shown,) = client("WithdrawStatus", asset="XXBT")
+    assert (shown["refid"], shown["amount"], exchange.holdings("main")["BTC"].free) == (
+        done["refid"], "0.25000000", 75_000_000,
+    )  # fmt: skip
+    assert client("WithdrawStatus", asset="ZUSD") == []
+
+
 def test_market_data_by_every_name_of_a_pair(venue):
     client, _, clock = venue()
     clock.pass_seconds(60)

@@ -61,6 +61,7 @@ class PaperServer:
         self._wire: Wire = VENUES[venue](exchange, limits, wall_ns)
         self._faults = faults or Faults()
         self._wall_ns = wall_ns
+        self._connections: set[Connection] = set()
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request: log, faults, exchange, answer."""
@@ -82,8 +83,19 @@ class PaperServer:
         if response is None:
             assert session is not None
             connection = Connection(session, self.exchange, self._faults, self.log, path=path, wall_ns=self._wall_ns)
-            return await connection.run(http)
+            self._connections.add(connection)
+            try:
+                return await connection.run(http)
+            finally:
+                self._connections.remove(connection)
         return response
+
+    async def end_connections(self) -> None:
+        """End every websocket, and wait until each has gone."""
+        for connection in self._connections:
+            connection.end()
+        while self._connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     async def keep_time(self) -> None:
         """Carry the exchange on while anybody listens, and do what is due by time alone."""
@@ -219,6 +231,7 @@ async def serve(
             yield server
         finally:
             time_keeper.cancel()
+            await server.end_connections()
     finally:
         await runner.cleanup()
         listening.close()

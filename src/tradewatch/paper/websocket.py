@@ -80,6 +80,10 @@ class Connection:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         return socket
 
+    def end(self) -> None:
+        """The server stops: the line ends at once."""
+        self._abort()
+
     @property
     def _is_silent(self) -> bool:
         return time.monotonic() < self._silent_until

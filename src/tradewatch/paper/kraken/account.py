@@ -15,7 +15,7 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.kraken.errors import KrakenError, invalid
 from tradewatch.paper.kraken.market_data import COST_DECIMALS
 from tradewatch.paper.kraken.names import Asset, Names, asset, fixed, number, spelled
-from tradewatch.paper.kraken.parameters import Params, flag, names_list, required, seconds_ns, text_of, whole
+from tradewatch.paper.kraken.parameters import Params, amount, flag, names_list, required, seconds_ns, text_of, whole
 from tradewatch.paper.kraken.trading import described, order_name
 from tradewatch.paper.orders import Order, Trade
 from tradewatch.paper.units import ONE, show
@@ -181,12 +181,15 @@ def withdraw(exchange: Exchange, names: Names, account: str, params: Params) -> 
     """Withdraw: done at once and free; any withdrawal key is known."""
     code = _code(exchange, required(params, "asset"), "EFunding:Unknown asset")
     required(params, "key")
-    amount = seconds_ns(params, "amount")  # a decimal too: nanoseconds are ten times the units
-    if not amount:
+    try:
+        size = amount(params, "amount") or 0
+    except KrakenError:
+        size = 0
+    if not size:
         raise KrakenError("EFunding:Invalid amount")
-    if exchange.holdings(account)[code].free < amount // 10:
+    if exchange.holdings(account)[code].free < size:
         raise KrakenError("EFunding:Insufficient funds")
-    return {"refid": spelled("F", exchange.transfer(account, code, -(amount // 10)).transfer_id)}
+    return {"refid": spelled("F", exchange.transfer(account, code, -size).transfer_id)}
 
 
 def _orders(
