@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch import paper
+from tradewatch.paper.binance.rest import REFUSALS
 from tradewatch.paper.candles import random_candles
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.orders import NewOrder
 from tradewatch.paper.units import ONE, parse, show
-from tradewatch.paper.wire_binance import REFUSALS
 
 SYMBOL = "BTCUSDT"
 WALK = random_candles("100", 1677801600 * 10**9, 60, seed=11, volatility_bp=30)

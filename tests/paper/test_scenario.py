@@ -50,7 +50,10 @@ def one(match="{}", fault="{kind: ban}"):
     return f"rules:\n  - match: {match}\n    fault: {fault}\n"
 
 
-MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}"
+MS = (
+    "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}, "
+    "{pareto: [LEAST, TAIL]}"
+)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +90,25 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
          "f:2: until: '2023-03-03' is not accepted; accepted is a simulated time such as 2023-03-03T01:00Z"),
         (one(fault="{}"), "f:3: kind: is missing"),
         (one(fault="{kind: crash}"),
-         "f:3: kind: 'crash' is not accepted; accepted is latency, rate_limit, ban, server_error, timeout, "
-         "drop, silence, lose, repeat, late, reorder"),
-        (one("{channel: book}"), "f:2: channel: is of websocket messages, the fault ban is not"),
-        (one("{method: GET}", "{kind: drop}"), "f:2: method: is of requests, the fault drop is not"),
+         "f:3: kind: 'crash' is not accepted; accepted is latency, clock_skew, false_tick, rate_limit, ban, nonce, "
+         "maintenance, server_error, timeout, reset, half_json, drop, silence, lose, repeat, late, reorder, price_gap"),
+        (one("{channel: book}"),
+         "f:2: channel: is not of the fault ban; accepted are operation, method, path, nth, every, probability, "
+         "from, until"),
+        (one("{method: GET}", "{kind: drop}"),
+         "f:2: method: is not of the fault drop; accepted are path, channel, nth, every, probability, from, until"),
+        (one("{nth: 1}", "{kind: price_gap, factor: 0.9}"),
+         "f:2: nth: is not of the fault price_gap; accepted are from, until"),
+        (one("{}", "{kind: price_gap, factor: 0.9}"), "f:2: from: is missing; a price gap needs its instant"),
+        (one("{channel: book}", "{kind: false_tick, factor: 2}"),
+         "f:2: channel: 'book' is not accepted; accepted is quote for false ticks on streams, or none for those in "
+         "answers"),
+        (one(fault="{kind: false_tick}"),
+         "f:3: factor: nothing is not accepted; accepted is a number from 0.000001, such as 0.93 for 7 % below"),
+        (one(fault="{kind: clock_skew, ms: 0.5}"),
+         "f:3: ms: 0.5 is not accepted; accepted is milliseconds, also below 0"),
+        (one(fault="{kind: latency, ms: {pareto: [0, 1]}}"),
+         f"f:3: ms: {{'pareto': [0, 1]}} is not accepted; accepted is {MS}"),
         (one(fault="{kind: ban, ms: 3}"), "f:3: ms: unknown key; accepted are kind, retry_after_s"),
         (one(fault="{kind: latency}"), f"f:3: ms: nothing is not accepted; accepted is {MS}"),
         (one(fault="{kind: latency, ms: -1}"), f"f:3: ms: -1 is not accepted; accepted is {MS}"),

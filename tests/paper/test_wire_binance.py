@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tradewatch.paper.binance.rest import ROUTES, BinanceSpot
 from tradewatch.paper.requests import Limits, Request
-from tradewatch.paper.wire_binance import ROUTES, BinanceSpot
 
 WALL_MS = 1_700_000_000_000
 

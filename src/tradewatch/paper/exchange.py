@@ -19,7 +19,7 @@ from tradewatch.paper.errors import Refusal
 from tradewatch.paper.feed import Feed, Quoted, prints_between
 from tradewatch.paper.fees import Fees
 from tradewatch.paper.journal import Journal
-from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.market import MILLIONTHS, Market, Quote
 from tradewatch.paper.orders import NewOrder, Order, OrderType, Trade
 from tradewatch.paper.settlement import Settlement
 
@@ -40,6 +40,7 @@ class Exchange:
         names: of the accounts, in the order given.
         journal: what the books are kept from.
         feed: tells listeners what happens.
+        told_factor: of the prices that market data tells, in millionths; other than 1 during a false tick.
 
     Raises:
         ValueError: no market or account, a repeated symbol, key or name, a balance that is not a plain decimal, a
@@ -68,6 +69,7 @@ class Exchange:
         for market in market_list:
             if not market.candles.start_ns <= self.now_ns < market.end_ns:
                 raise ValueError(f"{market.instrument.symbol}: the clock stands outside the candles")
+        self.told_factor = MILLIONTHS
         self._last_order_id = 0
         self._last_quotes: dict[str, tuple[int, int]] = {}
         opening = {name: state.account.balances for name, state in self._states.items()}
@@ -116,6 +118,10 @@ class Exchange:
             return self.markets[symbol]
         except KeyError:
             raise Refusal("unknown_symbol") from None
+
+    def told(self, market: Market) -> Quote:
+        """The quote of the present that market data tells: the market's own but for a false tick."""
+        return market.quote(self.now_ns, self.told_factor)
 
     def quoted(self, account: str | None, symbol: str, quote: Quote) -> None:
         """Note that a client was told a symbol's mid: one account's client, or (None) anybody's."""

@@ -9,13 +9,20 @@ from typing import IO
 
 import msgspec
 
+from tradewatch.paper.faults import Fault
+
+MESSAGE = "ws_message"  # the operation of a websocket's message that went wrong
+
 
 class Entry(msgspec.Struct):
-    """One request. `_ns` is real epoch time, `_sim_ns` simulated; the answer's fields are None while it is due.
+    """One request, or one message of a websocket that went wrong (method `WS`, operation `MESSAGE`).
+
+    `_ns` is real epoch time, `_sim_ns` simulated; the answer's fields are None while it is due.
 
     `status` is what was sent, None where no answer went out. `code` is Binance's
     error code, `error` another venue's words for one. `accepted` says that the exchange did what was asked,
-    whatever was sent. `fault` names an injected one.
+    whatever was sent. `fault` names the injected ones, `injected` are they with what chance drew. A message has its
+    `channel` and `number`: the how-manieth of its channel and path it is.
     """
 
     seq: int
@@ -35,6 +42,9 @@ class Entry(msgspec.Struct):
     order_id: int | str | None = None
     accepted: bool = False
     fault: str | None = None
+    injected: tuple[Fault, ...] = ()
+    channel: str | None = None
+    number: int | None = None
 
 
 class RequestLog:

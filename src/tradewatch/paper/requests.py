@@ -18,7 +18,7 @@ WEBSOCKET = "WS"  # the method of websocket requests in the log and in scenarios
 class Request(msgspec.Struct, frozen=True):
     """One HTTP request as it arrived; `query` and `body` undecoded, since signatures cover the raw text.
 
-    `headers` by name in lower case.
+    `headers` by name in lower case. `skew_ns` is how far the venue's clock is off while it deals with this request.
     """
 
     method: str
@@ -26,6 +26,7 @@ class Request(msgspec.Struct, frozen=True):
     query: str = ""
     body: str = ""
     headers: Mapping[str, str] = {}
+    skew_ns: int = 0
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.path})"
@@ -69,7 +70,7 @@ class Wire(Protocol):
         ...
 
     def faulted(self, fault: Fault, operation: str) -> Answer:
-        """An injected rate limit, ban or server error in the venue's words."""
+        """An injected rate limit, ban, nonce error, maintenance or server error in the venue's words."""
         ...
 
     def session(self, path: str, query: str) -> Session | None:

@@ -1,36 +1,34 @@
-"""The exchange behind real sockets on 127.0.0.1: the only file that needs aiohttp.
-
-Control paths: GET /paper/books, GET /paper/requests (`?since=SEQ`, `?format=jsonl`), GET /paper/clock,
-POST /paper/transfer.
-"""
+"""The exchange behind real sockets on 127.0.0.1. Control paths are answered in `control_paths`."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import IO
-from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 from aiohttp import web
 
-from tradewatch.paper import control
+from tradewatch.paper import control_paths
 from tradewatch.paper.books import Books
-from tradewatch.paper.errors import Refusal
+from tradewatch.paper.control_paths import gap_prices
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.faults import Faults
+from tradewatch.paper.faults import Faults, Injection
 from tradewatch.paper.log import Entry, RequestLog
+from tradewatch.paper.market import MILLIONTHS
 from tradewatch.paper.requests import Answer, Limits, Request, Wire
 from tradewatch.paper.session import Session
 from tradewatch.paper.venues import CONNECT, VENUES
 from tradewatch.paper.websocket import Connection
 
 HOST = "127.0.0.1"
-_JSON = "application/json"
+_LISTEN_KEY = re.compile(r"/[A-Za-z0-9]{64}(?=/|$)")  # a credential: never in the log
 BEAT_S = 0.05
 
 
@@ -41,6 +39,8 @@ class PaperServer:
         exchange: what is served.
         log: every request so far.
         books: kept beside the exchange.
+        faults: what goes wrong.
+        wire: the protocol that is spoken.
         url: `http://127.0.0.1:PORT`.
     """
 
@@ -58,31 +58,33 @@ class PaperServer:
         self.log = log or RequestLog()
         self.books = Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)
         self.url = ""
-        self._wire: Wire = VENUES[venue](exchange, limits, wall_ns)
-        self._faults = faults or Faults()
-        self._wall_ns = wall_ns
+        self.wire: Wire = VENUES[venue](exchange, limits, wall_ns)
+        self.faults = faults or Faults()
+        self.wall_ns = wall_ns
         self._connections: set[Connection] = set()
+        gap_prices(exchange.markets.values(), self.faults.rules, exchange.now_ns)
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request: log, faults, exchange, answer."""
         path, _, query = http.raw_path.partition("?")
-        if path.startswith("/paper/"):
-            return self._control(http, path, query)
         body = (await http.read()).decode(errors="replace") if http.can_read_body else ""
+        if path.startswith("/paper/"):
+            return control_paths.answer(self, http.method, path, query, body)
         headers = {name.lower(): value for name, value in http.headers.items()}
         request = Request(http.method, path, query, body, headers)
-        session = self._wire.session(path, query) if headers.get("upgrade", "").lower() == "websocket" else None
-        operation = self._wire.operation(request) if session is None else CONNECT
+        session = self.wire.session(path, query) if headers.get("upgrade", "").lower() == "websocket" else None
+        operation = self.wire.operation(request) if session is None else CONNECT
         now_ns = self.exchange.clock.now_ns()
-        entry = self.log.arrived(http.method, path, operation, self._wall_ns(), now_ns)
-        entry.client_order_id = self._wire.client_order_id(request)
+        path = _LISTEN_KEY.sub("/LISTEN_KEY", path)
+        entry = self.log.arrived(http.method, path, operation, self.wall_ns(), now_ns)
+        entry.client_order_id = self.wire.client_order_id(request)
         try:
             response = await self._answer(http, request, entry, session)
         finally:
             self.log.ended(entry)
         if response is None:
             assert session is not None
-            connection = Connection(session, self.exchange, self._faults, self.log, path=path, wall_ns=self._wall_ns)
+            connection = Connection(session, self.exchange, self.faults, self.log, path=path, wall_ns=self.wall_ns)
             self._connections.add(connection)
             try:
                 return await connection.run(http)
@@ -100,7 +102,7 @@ class PaperServer:
     async def keep_time(self) -> None:
         """Carry the exchange on while anybody listens, and do what is due by time alone."""
         while True:
-            self._wire.beat(self._wall_ns())
+            self.wire.beat(self.wall_ns())
             if self.exchange.feed.is_heard:
                 self.exchange.advance()
             await asyncio.sleep(BEAT_S)
@@ -109,27 +111,28 @@ class PaperServer:
         self, http: web.BaseRequest, request: Request, entry: Entry, session: Session | None
     ) -> web.StreamResponse | None:
         """The answer; None where a websocket is to be opened."""
-        injection = self._faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
-        entry.fault = injection.name
+        injection = self.faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
+        entry.fault, entry.injected = injection.name, injection.injected
         if injection.arrival_delay_s:
             await asyncio.sleep(injection.arrival_delay_s)
         fault = injection.fault
         answer: Answer | None = None
-        if session is None and (fault is None or fault.at == "answer"):
-            answer = self._wire.answer(request)
-            entry.weight, entry.account = answer.weight, answer.account
-            entry.code, entry.error = answer.code, answer.error
-            entry.order_id, entry.accepted = answer.order_id, answer.accepted
-            entry.client_order_id = answer.client_order_id or entry.client_order_id
+        if session is None and (fault is None or fault.lets_act):
+            answer = self._acted(request, injection, entry)
         if injection.answer_delay_s:
             await asyncio.sleep(injection.answer_delay_s)
         if fault is not None and fault.kind == "timeout":
             await _hold(http, fault.hold_s)
             return self._unanswered(http, entry)
+        if fault is not None and fault.kind == "reset":
+            _send_reset_on_close(http)
+            return self._unanswered(http, entry)
         if _is_gone(http):
             return self._unanswered(http, entry)
-        if fault is not None:
-            answer = self._wire.faulted(fault, entry.operation)
+        if fault is not None and fault.kind == "half_json" and answer is not None:
+            answer = msgspec.structs.replace(answer, body=answer.body[: len(answer.body) // 2], quotes={})
+        elif fault is not None:
+            answer = self.wire.faulted(fault, entry.operation)
             entry.code, entry.error = answer.code, answer.error
         if answer is None:
             self._sent(entry, 101)
@@ -141,6 +144,19 @@ class PaperServer:
             body=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
         )
 
+    def _acted(self, request: Request, injection: Injection, entry: Entry) -> Answer:
+        """What the exchange did and says, with its clock and prices off if they are to be."""
+        self.exchange.told_factor = injection.factor
+        try:
+            answer = self.wire.answer(msgspec.structs.replace(request, skew_ns=injection.skew_ns))
+        finally:
+            self.exchange.told_factor = MILLIONTHS
+        entry.weight, entry.account = answer.weight, answer.account
+        entry.code, entry.error = answer.code, answer.error
+        entry.order_id, entry.accepted = answer.order_id, answer.accepted
+        entry.client_order_id = answer.client_order_id or entry.client_order_id
+        return answer
+
     def _unanswered(self, http: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         if http.transport is not None:
             http.transport.abort()
@@ -149,37 +165,14 @@ class PaperServer:
 
     def _sent(self, entry: Entry, status: int | None) -> None:
         entry.status = status
-        entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self.exchange.clock.now_ns()
+        entry.answered_ns, entry.answered_sim_ns = self.wall_ns(), self.exchange.clock.now_ns()
 
-    def _control(self, http: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        if (http.method == "POST") != (path == "/paper/transfer") or http.method not in ("GET", "POST"):
-            return web.Response(status=405, text="control paths are read with GET; /paper/transfer takes POST\n")
-        match path:
-            case "/paper/books":
-                shown: object = control.books(self.exchange, self.books, self._wire.order_name)
-            case "/paper/clock":
-                shown = control.clock(self.exchange.clock, self._wall_ns())
-            case "/paper/requests":
-                options = parse_qs(query)
-                since = options.get("since", ["0"])[0]
-                if not (since.isascii() and since.isdigit()):
-                    return web.Response(status=400, text=f"since={since!r}; accepted is a sequence number\n")
-                entries = self.log.entries[int(since) :]
-                if options.get("format") == ["jsonl"]:
-                    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-                    return web.Response(body=lines, content_type="application/jsonl")
-                shown = entries
-            case "/paper/transfer":
-                try:
-                    shown = control.transfer(self.exchange, dict(parse_qsl(query)))
-                except (ValueError, Refusal) as error:
-                    return web.Response(status=400, text=f"{error}\n")
-            case _:
-                return web.Response(
-                    status=404,
-                    text="control paths are /paper/books, /paper/requests, /paper/clock and /paper/transfer\n",
-                )
-        return web.Response(body=msgspec.json.encode(shown), content_type=_JSON)
+
+def _send_reset_on_close(http: web.BaseRequest) -> None:
+    """Let the abort that follows reach the client as a reset (RST), not as an end (FIN)."""
+    open_socket = http.transport.get_extra_info("socket") if http.transport is not None else None
+    if open_socket is not None:
+        open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _is_gone(http: web.BaseRequest) -> bool:

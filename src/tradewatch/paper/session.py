@@ -56,7 +56,7 @@ class Session(Protocol):
         ...
 
     def faulted(self, text: str, fault: Fault) -> Reply:
-        """An injected rate limit, ban or server error as the answer to a request, in the venue's words."""
+        """An injected rate limit, ban, nonce error, maintenance or server error as the answer, in the venue's words."""
         ...
 
     def wants(self, event: Event) -> bool:

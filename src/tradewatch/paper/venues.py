@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tradewatch.paper import kraken, wire_binance
+from tradewatch.paper import kraken
+from tradewatch.paper.binance import rest
+from tradewatch.paper.binance.rest import BinanceSpot
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.kraken import KrakenSpot
 from tradewatch.paper.requests import Limits, Wire
-from tradewatch.paper.wire_binance import BinanceSpot
 
 CONNECT = "ws_connect"  # the operation of a websocket's handshake
 
@@ -16,4 +17,4 @@ VENUES: Mapping[str, Callable[[Exchange, Limits | None, Callable[[], int]], Wire
     "binance": BinanceSpot,
     "kraken": KrakenSpot,
 }
-OPERATIONS = tuple(dict.fromkeys((CONNECT, *wire_binance.OPERATIONS, *kraken.OPERATIONS)))
+OPERATIONS = tuple(dict.fromkeys((CONNECT, *rest.OPERATIONS, *kraken.OPERATIONS)))

@@ -12,15 +12,19 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+import msgspec
 from aiohttp import WSMsgType, web
 
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.faults import Fault, Faults, Injection
-from tradewatch.paper.log import Entry, RequestLog
+from tradewatch.paper.faults import QUOTE, Fault, Faults, Injection
+from tradewatch.paper.feed import Event, Quoted
+from tradewatch.paper.log import MESSAGE, Entry, RequestLog
+from tradewatch.paper.market import MILLIONTHS
 from tradewatch.paper.requests import WEBSOCKET
 from tradewatch.paper.session import Message, Reply, Session
 
 BEAT_S = 0.1
+_UNANSWERED = ("timeout", "reset")
 BEHIND_MOST = 10_000  # messages that a client may leave unread before it is dropped
 
 
@@ -105,26 +109,31 @@ class Connection:
         operation = self._session.operation(text)
         entry = self._log.arrived(WEBSOCKET, self._path, operation, self._wall_ns(), self._exchange.clock.now_ns())
         injection = self._faults.decide(operation, WEBSOCKET, self._path, entry.received_sim_ns)
-        entry.fault = injection.name
+        entry.fault, entry.injected = injection.name, injection.injected
         if injection.arrival_delay_s or injection.answer_delay_s:
             self._start(self._answer_late(text, entry, injection))
         else:
-            self._send_reply(entry, self._act(text, entry, injection.fault), injection.fault)
+            self._send_reply(entry, self._act(text, entry, injection), injection.fault)
 
     async def _answer_late(self, text: str, entry: Entry, injection: Injection) -> None:
         await asyncio.sleep(injection.arrival_delay_s)
-        reply = self._act(text, entry, injection.fault)
+        reply = self._act(text, entry, injection)
         await asyncio.sleep(injection.answer_delay_s)
         self._send_reply(entry, reply, injection.fault)
 
-    def _act(self, text: str, entry: Entry, fault: Fault | None) -> Reply:
+    def _act(self, text: str, entry: Entry, injection: Injection) -> Reply:
         """What the exchange does and says; what was due before goes out first, so that a snapshot is newer."""
+        fault = injection.fault
         self._exchange.advance()
         for event in self._events.drain():
-            self._emit(self._session.told(event))
+            self._tell(event)
         reply: Reply | None = None
-        if fault is None or fault.at == "answer":
-            reply = self._session.received(text)
+        if fault is None or fault.lets_act:
+            self._exchange.told_factor = injection.factor
+            try:
+                reply = self._session.received(text)
+            finally:
+                self._exchange.told_factor = MILLIONTHS
             entry.account, entry.order_id, entry.client_order_id = reply.account, reply.order_id, reply.client_order_id
             entry.code, entry.error, entry.weight, entry.accepted = (
                 reply.code,
@@ -132,24 +141,46 @@ class Connection:
                 reply.weight,
                 reply.accepted,
             )
-        if fault is not None and fault.kind != "timeout":
+        if fault is not None and fault.kind == "half_json" and reply is not None:
+            halves = [msgspec.structs.replace(one, text=one.text[: len(one.text) // 2]) for one in reply.messages]
+            return msgspec.structs.replace(reply, messages=halves)
+        if fault is not None and fault.kind not in _UNANSWERED:
             reply = self._session.faulted(text, fault)
             entry.code, entry.error = reply.code, reply.error
         return reply or Reply(())
 
     def _send_reply(self, entry: Entry, reply: Reply, fault: Fault | None) -> None:
-        if fault is None or fault.kind != "timeout":
+        if fault is None or fault.kind not in _UNANSWERED:
             self._emit(reply.messages)
             entry.status = 200
             entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self._exchange.clock.now_ns()
         self._log.ended(entry)
+        if fault is not None and fault.kind == "reset":
+            self._abort()
         if reply.close:
             self._put(None)
 
     async def _listen(self) -> None:
         while not self._events.overflowed:
-            self._emit(self._session.told(await self._events.next()))
+            self._tell(await self._events.next())
         self._abort()
+
+    def _tell(self, event: Event) -> None:
+        """Say what happened; a quote may be a false one."""
+        if isinstance(event, Quoted):
+            tick, number = self._faults.tick(self._path, self._exchange.now_ns)
+            if tick is not None:
+                self._note(QUOTE, number, tick)
+                quote = self._exchange.markets[event.symbol].quote(event.quote.at_ns, tick.factor)
+                event = Quoted(event.symbol, quote)
+        self._emit(self._session.told(event))
+
+    def _note(self, channel: str, number: int, fault: Fault) -> None:
+        """Write a message that goes wrong into the request log."""
+        entry = self._log.arrived(WEBSOCKET, self._path, MESSAGE, self._wall_ns(), self._exchange.clock.now_ns())
+        entry.channel, entry.number, entry.account = channel, number, self._session.account
+        entry.fault, entry.injected = fault.kind, (fault,)
+        self._log.ended(entry)
 
     async def _beat(self) -> None:
         while True:
@@ -163,10 +194,11 @@ class Connection:
     def _emit(self, messages: Iterable[Message]) -> None:
         """Queue messages for the wire, with what goes wrong with them."""
         for message in messages:
-            fault, delay_s = self._faults.message(message.channel, self._path, self._exchange.now_ns)
+            fault, number = self._faults.message(message.channel, self._path, self._exchange.now_ns)
             if fault is None or self._is_silent:
                 self._pass_on(message)
                 continue
+            self._note(message.channel, number, fault)
             match fault.kind:
                 case "drop":
                     self._abort()
@@ -176,7 +208,7 @@ class Connection:
                     self._pass_on(message)
                     self._pass_on(message)
                 case "late":
-                    asyncio.get_running_loop().call_later(delay_s, self._put, message)
+                    asyncio.get_running_loop().call_later(_delay_s(fault), self._put, message)
                 case "reorder" if self._held is None:
                     self._held = message
                 case "reorder":
@@ -212,3 +244,7 @@ class Connection:
         """End the connection without a word, as a lost line does."""
         if self._http.transport is not None:
             self._http.transport.abort()
+
+
+def _delay_s(fault: Fault) -> float:
+    return fault.latency.a / 1000 if fault.latency is not None else 0.0

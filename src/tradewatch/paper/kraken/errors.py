@@ -42,7 +42,11 @@ def in_words(refused: KrakenError | Refusal) -> str:
 
 
 def fault_text(fault: Fault, operation: str) -> str:
-    """What Kraken says to an injected rate limit, ban or server error."""
+    """What Kraken says to an injected rate limit, ban, nonce error, maintenance or server error."""
+    if fault.kind == "nonce":
+        return "EAPI:Invalid nonce"
+    if fault.kind == "maintenance":
+        return "EService:Market in cancel_only mode"
     if fault.kind == "rate_limit":
         return "EOrder:Rate limit exceeded" if operation in ("add_order", "batch_add") else "EAPI:Rate limit exceeded"
     if fault.kind == "ban":

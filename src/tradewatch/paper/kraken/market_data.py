@@ -72,7 +72,7 @@ def ticker(exchange: Exchange, names: Names, params: Params) -> Told:
     body, quotes = {}, {}
     for name, one in _chosen(exchange, names, params, whole=True).items():
         market = exchange.markets[one.key]
-        quote = quotes[one.key] = market.quote(exchange.now_ns)
+        quote = quotes[one.key] = exchange.told(market)
         today, day = today_of(market, quote), day_of(market, quote)
         size = fixed(one.instrument.max_quantity, 3)
         body[name] = {
@@ -92,7 +92,7 @@ def ticker(exchange: Exchange, names: Names, params: Params) -> Told:
 def depth(exchange: Exchange, names: Names, params: Params) -> Told:
     """Depth: levels one tick apart, each with the largest quantity that an order may have."""
     ((name, one),) = _chosen(exchange, names, params).items()
-    quote = exchange.markets[one.key].quote(exchange.now_ns)
+    quote = exchange.told(exchange.markets[one.key])
     count = max(1, min(_whole(params, "count") or 100, 500))
     at, size = quote.at_ns // 10**9, fixed(one.instrument.max_quantity, 3)
     bids, asks = ladder(one, quote, count)

@@ -25,6 +25,11 @@ def faulted(fault: Fault, operation: str, headers: Mapping[str, str]) -> Answer:
             return gateway_page(fault.status, operation, headers)
         message = _CODE_MESSAGES.get(fault.code, "Error.")
         return Answer(fault.status, _body(fault.code, message), headers, operation, code=fault.code)
+    if fault.kind == "nonce":
+        message = "Timestamp for this request is outside of the recvWindow."
+        return Answer(400, _body(-1021, message), headers, operation, code=-1021)
+    if fault.kind == "maintenance":
+        return Answer(503, _body(1, "System is under maintenance."), headers, operation, code=1)
     status, message = 429, "Too many requests queued."
     if fault.kind == "ban":
         status = 418

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from tradewatch.paper.accounts import Transfer
+from tradewatch.paper.binance.parameters import Params, limit_of, millis, whole
+from tradewatch.paper.binance.private import Done
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.parameters import Params, limit_of, millis, whole
 from tradewatch.paper.units import show
-from tradewatch.paper.wire_binance_private import Done
 
 _SUCCESS = {"deposit": 1, "withdrawal": 6}
 

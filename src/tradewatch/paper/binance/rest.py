@@ -14,18 +14,16 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from tradewatch.paper import wire_binance_private as private
-from tradewatch.paper import wire_binance_public as public
-from tradewatch.paper import wire_binance_wallet as wallet
 from tradewatch.paper.accounts import Account
+from tradewatch.paper.binance import private, public, wallet
+from tradewatch.paper.binance.faults import faulted
+from tradewatch.paper.binance.parameters import Params
+from tradewatch.paper.binance.private import Done
 from tradewatch.paper.errors import Reason, Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Fault
 from tradewatch.paper.market import Quote
-from tradewatch.paper.parameters import Params
 from tradewatch.paper.requests import Answer, Limits, Request, Window
-from tradewatch.paper.wire_binance_faults import faulted
-from tradewatch.paper.wire_binance_private import Done
 
 Public = Callable[[Exchange, Params], public.Told]
 Private = Callable[[Exchange, str, Params], Done]
@@ -143,7 +141,7 @@ class BinanceSpot:
 
     def answer(self, request: Request) -> Answer:
         """Do what a request asks and say so in Binance's words; refusals are answers too."""
-        wall_ns = self._wall_ns()
+        wall_ns = self._wall_ns() + request.skew_ns
         params = _params(request)
         route = ROUTES.get((request.method, request.path))
         operation = self.operation(request)

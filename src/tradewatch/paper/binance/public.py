@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from tradewatch.paper.binance.parameters import Params, limit_of, millis, whole
 from tradewatch.paper.candles import MINUTE_NS
 from tradewatch.paper.errors import VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument, filters
 from tradewatch.paper.market import Market, Quote
-from tradewatch.paper.parameters import Params, limit_of, millis, whole
 from tradewatch.paper.requests import Limits
 from tradewatch.paper.tape import Bar, bar, bars, tape
 from tradewatch.paper.units import ONE, show
@@ -66,7 +66,7 @@ def exchange_info(exchange: Exchange, params: Params, limits: Limits, wall_ns: i
 def depth(exchange: Exchange, params: Params) -> Told:
     """GET /api/v3/depth: levels one tick apart, each with the largest quantity that an order may have."""
     market, now_ns = _market(exchange, params), exchange.now_ns
-    quote, tick = market.quote(now_ns), market.instrument.tick
+    quote, tick = exchange.told(market), market.instrument.tick
     size = show(market.instrument.max_quantity)
     levels = range(limit_of(params, 100, 5000))
     body = {
@@ -194,8 +194,7 @@ def _day(market: Market, quote: Quote) -> dict[str, object]:
 
 def _each(exchange: Exchange, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
     """One object for `symbol`, a list for `symbols` or none."""
-    now_ns = exchange.now_ns
-    quotes = {market.instrument.id: market.quote(now_ns) for market in _chosen(exchange, params)}
+    quotes = {market.instrument.id: exchange.told(market) for market in _chosen(exchange, params)}
     body = [render(exchange.markets[symbol], quote) for symbol, quote in quotes.items()]
     return (body[0] if "symbol" in params else body), quotes
 

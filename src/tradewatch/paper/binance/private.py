@@ -7,10 +7,10 @@ from typing import TypeVar, get_args
 
 import msgspec
 
+from tradewatch.paper.binance.parameters import Params, amount, limit_of, millis, required, whole
 from tradewatch.paper.errors import VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.orders import NewOrder, Order, OrderType, Side, TimeInForce, Trade
-from tradewatch.paper.parameters import Params, amount, limit_of, millis, required, whole
 from tradewatch.paper.units import show
 
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9\-_.:/]{1,36}")
