@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch import paper
-from tradewatch.paper.binance.rest import REFUSALS
+from tradewatch.paper.binance.refusals import REFUSALS
 from tradewatch.paper.candles import random_candles
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.orders import NewOrder

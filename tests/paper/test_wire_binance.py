@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tradewatch.paper.binance.rest import ROUTES, BinanceSpot
+from tradewatch.paper.binance.spot import ROUTES, binance_spot
 from tradewatch.paper.requests import Limits, Request
 
 WALL_MS = 1_700_000_000_000
@@ -31,7 +31,7 @@ def wall():
 @pytest.fixture
 def wire(make, rows, wall):
     exchange, _ = make(rows((100, 100, 100, 100), (100, 110, 99, 105)), spread_bp=20)
-    return BinanceSpot(exchange, Limits(weight_1m=200, orders_10s=3, orders_1d=5), wall)
+    return binance_spot(exchange, Limits(weight_1m=200, orders_10s=3, orders_1d=5), wall)
 
 
 def signed(method, path, secret="paper-secret", key="paper-key", **params):
@@ -153,7 +153,7 @@ def test_market_data(wire):
         {"symbol": "BTCUSDT", "price": "100.00000000"}
     ]
     assert get(wire, "/api/v3/depth", symbol="BTCUSDT", limit=2)[1] == {
-        "lastUpdateId": 1677801600000,
+        "lastUpdateId": 1677801600000000,
         "bids": [["99.90000000", "9000.00000000"], ["99.89000000", "9000.00000000"]],
         "asks": [["100.10000000", "9000.00000000"], ["100.11000000", "9000.00000000"]],
     }
@@ -299,7 +299,7 @@ NAMES = st.sampled_from(
 @given(st.sampled_from(sorted(ROUTES)), st.dictionaries(NAMES, TEXTS, max_size=8), st.integers(0, 130 * 10**9))
 def test_whatever_is_asked_gets_an_answer(make, rows, route, params, later_ns):
     exchange, clock = make(rows((100, 100, 100, 100), (100, 110, 99, 105)), spread_bp=20)
-    wire = BinanceSpot(exchange, Limits(), lambda: WALL_MS * 1_000_000)
+    wire = binance_spot(exchange, Limits(), lambda: WALL_MS * 1_000_000)
     clock.now += later_ns
     defaults = {"symbol": "BTCUSDT", "interval": "1m"} if "symbols" not in params else {}
     method, path = route

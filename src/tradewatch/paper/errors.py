@@ -37,10 +37,12 @@ class VenueError(Exception):
         code: Binance's number, such as -2010.
         message: Binance's words.
         status: HTTP status, 400 unless said.
+        data: more about it, in the body beside code and words.
     """
 
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
+    def __init__(self, code: int, message: str, status: int = 400, data: object = None) -> None:
         super().__init__(message)
+        self.data = data
         self.code = code
         self.message = message
         self.status = status

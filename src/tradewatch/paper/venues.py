@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tradewatch.paper import kraken
-from tradewatch.paper.binance import rest
-from tradewatch.paper.binance.rest import BinanceSpot
+from tradewatch.paper.binance import spot, streams, ws_api
+from tradewatch.paper.binance.spot import binance_spot
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.kraken import KrakenSpot
 from tradewatch.paper.requests import Limits, Wire
@@ -14,7 +14,17 @@ from tradewatch.paper.requests import Limits, Wire
 CONNECT = "ws_connect"  # the operation of a websocket's handshake
 
 VENUES: Mapping[str, Callable[[Exchange, Limits | None, Callable[[], int]], Wire]] = {
-    "binance": BinanceSpot,
+    "binance": binance_spot,
     "kraken": KrakenSpot,
 }
-OPERATIONS = tuple(dict.fromkeys((CONNECT, *rest.OPERATIONS, *kraken.OPERATIONS)))
+OPERATIONS = tuple(
+    dict.fromkeys(
+        (
+            CONNECT,
+            *(route.operation for route in spot.ROUTES.values()),
+            *streams.OPERATIONS.values(),
+            *ws_api.OPERATIONS.values(),
+            *kraken.OPERATIONS,
+        )
+    )
+)

@@ -42,3 +42,13 @@ def faulted(fault: Fault, operation: str, headers: Mapping[str, str]) -> Answer:
 
 def _body(code: int, message: str) -> bytes:
     return msgspec.json.encode({"code": code, "msg": message})
+
+
+def ws_error(fault: Fault) -> tuple[int, str, int]:
+    """Code, words and status of the same over a websocket."""
+    if fault.kind == "server_error":
+        code = fault.code if isinstance(fault.code, int) else -1000
+        return code, _CODE_MESSAGES.get(code, "Error."), fault.status
+    answer = faulted(fault, "", {})
+    said = msgspec.json.decode(answer.body)
+    return said["code"], said["msg"], answer.status

@@ -10,7 +10,7 @@ from typing import Literal
 
 from tradewatch.paper.accounts import Transfer
 from tradewatch.paper.binance.parameters import Params, limit_of, millis, whole
-from tradewatch.paper.binance.private import Done
+from tradewatch.paper.binance.product import Done
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.units import show
 
