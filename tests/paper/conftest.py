@@ -95,6 +95,21 @@ def connect_async():
 
 
 @pytest.fixture
+def connect_pro():
+    """A real ccxt.pro client of a server, as an async context."""
+
+    @contextlib.asynccontextmanager
+    async def build(server, **settings):
+        client = _client(ccxt.pro.binance, server.url, timeout_on_exit=0, **settings)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    return build
+
+
+@pytest.fixture
 def dollars(recorded, clock_at):
     """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, markets, permissions."""
 

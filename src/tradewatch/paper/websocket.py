@@ -59,6 +59,7 @@ class Connection:
         self._outgoing: asyncio.Queue[Message | None] = asyncio.Queue(BEHIND_MOST)
         self._held: Message | None = None
         self._silent_until = 0.0
+        self._is_dropped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._http: web.BaseRequest
         self._events = exchange.feed.subscribe(session.wants)
@@ -201,7 +202,8 @@ class Connection:
             self._note(message.channel, number, fault)
             match fault.kind:
                 case "drop":
-                    self._abort()
+                    self._is_dropped = True
+                    self._put(None)
                 case "silence":
                     self._silent_until = time.monotonic() + fault.hold_s
                 case "repeat":
@@ -238,7 +240,10 @@ class Connection:
                 return
             for symbol, quote in message.quotes.items():
                 self._exchange.quoted(self._session.account, symbol, quote)
-        await socket.close()
+        if self._is_dropped:
+            self._abort()
+        else:
+            await socket.close()
 
     def _abort(self) -> None:
         """End the connection without a word, as a lost line does."""
