@@ -17,6 +17,11 @@ Reason = Literal[
     "price",
     "quantity",
     "notional",
+    "insufficient_margin",
+    "reduce_only",
+    "would_trigger",
+    "leverage",
+    "open_position",
 ]
 
 

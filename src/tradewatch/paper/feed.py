@@ -65,7 +65,15 @@ class Quoted(msgspec.Struct, frozen=True):
     quote: Quote
 
 
-Event = OrderChanged | BalancesChanged | Printed | Quoted
+class ContractChanged(msgspec.Struct, frozen=True):
+    """An account of the perpetual has changed; `news` says what, as one of the values of `perpetual.values`."""
+
+    account: str
+    news: object
+    at_ns: int
+
+
+Event = OrderChanged | BalancesChanged | ContractChanged | Printed | Quoted
 
 
 class Subscription:

@@ -130,6 +130,7 @@ class KrakenSession:
                 return any(
                     one.pair is not None and one.pair.key == event.symbol for one in self._subscriptions.values()
                 )
+        return False
 
     def told(self, event: Event) -> Iterable[Message]:
         """The updates that follow from an event."""
