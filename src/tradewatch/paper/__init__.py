@@ -16,6 +16,7 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
+from tradewatch.paper.perpetual import Perpetual, Terms
 from tradewatch.paper.requests import Limits
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ __all__ = [
     "Limits",
     "Market",
     "PaperServer",
+    "Perpetual",
     "Refusal",
+    "Terms",
     "ThirdCurrency",
     "load_candles",
     "random_candles",

@@ -23,6 +23,7 @@ from fractions import Fraction
 
 import msgspec
 
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument
 from tradewatch.paper.journal import Booked, Journal, Moved
 from tradewatch.paper.units import ONE
@@ -163,3 +164,8 @@ def changed(position: Position, delta: int, value: int) -> Position:
     size = abs(delta)
     realised = realised * size + sign * abs(amount) * (value * over - size * average)
     return Position(left, value * over, realised, over * size)
+
+
+def books_of(exchange: Exchange) -> Books:
+    """The books of an exchange."""
+    return Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)

@@ -13,6 +13,7 @@ from tradewatch.paper.books import Books
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.journal import Mark
 from tradewatch.paper.orders import Order, Trade
+from tradewatch.paper.perpetual import Perpetual
 from tradewatch.paper.units import ONE, parse
 
 PLACES = 18
@@ -69,7 +70,7 @@ def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str] =
     }
 
 
-def transfer(exchange: Exchange, options: Mapping[str, str]) -> dict[str, object]:
+def transfer(exchange: Exchange | Perpetual, options: Mapping[str, str]) -> dict[str, object]:
     """POST /paper/transfer: money that comes in (`amount` above zero) or goes out, with a `fee`.
 
     Args:

@@ -37,7 +37,7 @@ def answer(server: PaperServer, method: str, path: str, query: str, body: str) -
         return web.Response(status=405, text=_METHODS)
     match path:
         case "/paper/books":
-            shown: object = control.books(server.exchange, server.books, server.wire.order_name)
+            shown: object = server.shown_books()
         case "/paper/clock":
             shown = control.clock(server.exchange.clock, server.wall_ns())
         case "/paper/faults":

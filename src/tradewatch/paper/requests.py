@@ -106,6 +106,7 @@ class Limits(msgspec.Struct, frozen=True):
     weight_1m: int = 6_000
     orders_10s: int = 100
     orders_1d: int = 200_000
+    orders_1m: int = 1_200
     tier: Tier = "intermediate"
 
 

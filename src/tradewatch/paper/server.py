@@ -10,18 +10,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import IO
 
 import msgspec
 from aiohttp import web
 
-from tradewatch.paper import control_paths
-from tradewatch.paper.books import Books
+from tradewatch.paper import control, control_paths
+from tradewatch.paper.books import books_of
 from tradewatch.paper.control_paths import gap_prices
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults, Injection
 from tradewatch.paper.log import Entry, RequestLog
 from tradewatch.paper.market import MILLIONTHS
+from tradewatch.paper.perpetual import Perpetual, shown
 from tradewatch.paper.requests import Answer, Limits, Request, Wire
 from tradewatch.paper.session import Session
 from tradewatch.paper.venues import CONNECT, VENUES
@@ -38,7 +40,7 @@ class PaperServer:
     Attributes:
         exchange: what is served.
         log: every request so far.
-        books: kept beside the exchange.
+        shown_books: what `/paper/books` answers: books kept beside the exchange.
         faults: what goes wrong.
         wire: the protocol that is spoken.
         url: `http://127.0.0.1:PORT`.
@@ -46,7 +48,7 @@ class PaperServer:
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: Exchange | Perpetual,
         *,
         venue: str = "binance",
         faults: Faults | None = None,
@@ -56,12 +58,16 @@ class PaperServer:
     ) -> None:
         self.exchange = exchange
         self.log = log or RequestLog()
-        self.books = Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)
         self.url = ""
         self.wire: Wire = VENUES[venue](exchange, limits, wall_ns)
         self.faults = faults or Faults()
         self.wall_ns = wall_ns
         self._connections: set[Connection] = set()
+        self.shown_books: Callable[[], object]
+        if isinstance(exchange, Perpetual):
+            self.shown_books = partial(shown.books, exchange)
+        else:
+            self.shown_books = partial(control.books, exchange, books_of(exchange), self.wire.order_name)
         gap_prices(exchange.markets.values(), self.faults.rules, exchange.now_ns)
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
@@ -188,7 +194,7 @@ async def _hold(http: web.BaseRequest, hold_s: float) -> None:
 
 @asynccontextmanager
 async def serve(
-    exchange: Exchange,
+    exchange: Exchange | Perpetual,
     *,
     venue: str = "binance",
     port: int = 0,
@@ -243,7 +249,7 @@ def _listen(port: int) -> socket.socket:
 
 @contextmanager
 def serve_in_thread(
-    exchange: Exchange,
+    exchange: Exchange | Perpetual,
     *,
     venue: str = "binance",
     port: int = 0,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from tradewatch.paper import kraken
-from tradewatch.paper.binance import spot, streams, ws_api
+from tradewatch.paper.binance import spot, streams, usdm, ws_api
 from tradewatch.paper.binance.spot import binance_spot
-from tradewatch.paper.exchange import Exchange
+from tradewatch.paper.binance.usdm import binance_usdm
 from tradewatch.paper.kraken import KrakenSpot
 from tradewatch.paper.requests import Limits, Wire
 
 CONNECT = "ws_connect"  # the operation of a websocket's handshake
 
-VENUES: Mapping[str, Callable[[Exchange, Limits | None, Callable[[], int]], Wire]] = {
+VENUES: Mapping[str, Callable[[Any, Limits | None, Callable[[], int]], Wire]] = {
     "binance": binance_spot,
+    "binanceusdm": binance_usdm,
     "kraken": KrakenSpot,
 }
 OPERATIONS = tuple(
@@ -22,6 +24,7 @@ OPERATIONS = tuple(
         (
             CONNECT,
             *(route.operation for route in spot.ROUTES.values()),
+            *(route.operation for route in usdm.ROUTES.values()),
             *streams.OPERATIONS.values(),
             *ws_api.OPERATIONS.values(),
             *kraken.OPERATIONS,

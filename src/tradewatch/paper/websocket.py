@@ -20,6 +20,7 @@ from tradewatch.paper.faults import QUOTE, Fault, Faults, Injection
 from tradewatch.paper.feed import Event, Quoted
 from tradewatch.paper.log import MESSAGE, Entry, RequestLog
 from tradewatch.paper.market import MILLIONTHS
+from tradewatch.paper.perpetual import Perpetual
 from tradewatch.paper.requests import WEBSOCKET
 from tradewatch.paper.session import Message, Reply, Session
 
@@ -43,7 +44,7 @@ class Connection:
     def __init__(
         self,
         session: Session,
-        exchange: Exchange,
+        exchange: Exchange | Perpetual,
         faults: Faults,
         log: RequestLog,
         *,

@@ -109,12 +109,7 @@ def new_order(params: Params) -> NewOrder:
         raise VenueError(-1117, "Invalid side.")
     if kind not in get_args(OrderType):
         raise VenueError(-1116, "Invalid orderType.")
-    client_id = params.get("newClientOrderId") or None
-    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise VenueError(
-            -1100,
-            "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[a-zA-Z0-9-_.:/]{1,36}$'.",
-        )
+    client_id = check_client_id(params, "newClientOrderId")
     unwanted = {"MARKET": ("timeInForce", "price"), "LIMIT": ("quoteOrderQty",)}
     for name in unwanted.get(kind, ("timeInForce", "quoteOrderQty")):
         if name in params:
@@ -146,6 +141,21 @@ def new_order(params: Params) -> NewOrder:
          "price": price, "client_id": client_id},
         NewOrder,
     )  # fmt: skip
+
+
+def check_client_id(params: Params, name: str) -> str | None:
+    """The client's id for an order; None when it was not sent.
+
+    Raises:
+        VenueError: -1100, other characters than are allowed.
+    """
+    client_id = params.get(name) or None
+    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
+        raise VenueError(
+            -1100,
+            f"Illegal characters found in parameter '{name}'; legal range is '^[a-zA-Z0-9-_.:/]{{1,36}}$'.",
+        )
+    return client_id
 
 
 def query(exchange: Exchange, account: str, params: Params) -> Done:

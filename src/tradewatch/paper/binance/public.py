@@ -38,7 +38,7 @@ def exchange_info(exchange: Exchange, params: Params, limits: list[dict[str, obj
         "symbols": [
             *(
                 _symbol(market.instrument, "TRADING" if exchange.now_ns < market.end_ns else "BREAK")
-                for market in _chosen(exchange, params)
+                for market in chosen(exchange, params)
             ),
             *(
                 _symbol(instrument, "BREAK")
@@ -51,7 +51,7 @@ def exchange_info(exchange: Exchange, params: Params, limits: list[dict[str, obj
 
 def depth(exchange: Core, params: Params) -> Told:
     """GET /api/v3/depth: levels one tick apart, each with the largest quantity that an order may have."""
-    market = _market(exchange, params)
+    market = market_of(exchange, params)
     quote = exchange.told(market)
     bids, asks = levels(market, quote, limit_of(params, 100, 5000))
     return {"lastUpdateId": update_id(exchange.now_ns), "bids": bids, "asks": asks}, {market.instrument.id: quote}
@@ -71,7 +71,7 @@ def update_id(at_ns: int) -> int:
 
 def trades(exchange: Core, params: Params) -> Told:
     """GET /api/v3/trades: the recorded tape, most recent last."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     prints = tape(market, now_ns, limit_of(params, 500, 1000))
     body = [
         {
@@ -90,7 +90,7 @@ def trades(exchange: Core, params: Params) -> Told:
 
 def agg_trades(exchange: Core, params: Params) -> Told:
     """GET /api/v3/aggTrades: the same tape, each print an aggregate of one."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     start_ns, end_ns = millis(params, "startTime"), millis(params, "endTime")
     from_id = whole(params, "fromId")
     until_ns = now_ns if end_ns is None else min(end_ns, now_ns)
@@ -113,7 +113,7 @@ def agg_trades(exchange: Core, params: Params) -> Told:
 
 def klines(exchange: Core, params: Params) -> Told:
     """GET /api/v3/klines: the recorded candles; the present one as far as it has come."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     interval = params.get("interval")
     if not interval:
         raise mandatory("interval")
@@ -135,17 +135,17 @@ def klines(exchange: Core, params: Params) -> Told:
 
 def ticker_24hr(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/24hr: the last 1,440 minutes, from the start of a minute."""
-    return _each(exchange, params, day_of)
+    return each(exchange, params, day_of)
 
 
 def ticker_price(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/price: the mid, which is the last price too."""
-    return _each(exchange, params, lambda market, quote: {"symbol": market.instrument.id, "price": show(quote.mid)})
+    return each(exchange, params, lambda market, quote: {"symbol": market.instrument.id, "price": show(quote.mid)})
 
 
 def book_ticker(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/bookTicker."""
-    return _each(exchange, params, _best)
+    return each(exchange, params, _best)
 
 
 def _best(market: Market, quote: Quote) -> dict[str, object]:
@@ -185,14 +185,15 @@ def day_of(market: Market, quote: Quote) -> dict[str, object]:
     }
 
 
-def _each(exchange: Core, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
-    """One object for `symbol`, a list for `symbols` or none."""
-    quotes = {market.instrument.id: exchange.told(market) for market in _chosen(exchange, params)}
+def each(exchange: Core, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
+    """What is told of the markets asked for: one object for `symbol`, a list for `symbols` or none."""
+    quotes = {market.instrument.id: exchange.told(market) for market in chosen(exchange, params)}
     body = [render(exchange.markets[symbol], quote) for symbol, quote in quotes.items()]
     return (body[0] if "symbol" in params else body), quotes
 
 
-def _chosen(exchange: Core, params: Params) -> list[Market]:
+def chosen(exchange: Core, params: Params) -> list[Market]:
+    """The markets of `symbol` or `symbols`; all without either."""
     if "symbol" in params and "symbols" in params:
         raise VenueError(-1128, "Combination of optional parameters invalid.")
     if "symbol" in params:
@@ -206,7 +207,8 @@ def _chosen(exchange: Core, params: Params) -> list[Market]:
     return [exchange.market(symbol) for symbol in dict.fromkeys(symbols)]
 
 
-def _market(exchange: Core, params: Params) -> Market:
+def market_of(exchange: Core, params: Params) -> Market:
+    """The market of `symbol`, which must be there."""
     if not params.get("symbol"):
         raise mandatory("symbol")
     return exchange.market(params["symbol"])

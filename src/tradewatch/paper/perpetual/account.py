@@ -1,7 +1,7 @@
 """One account of the perpetual: wallet, positions and margin; pure arithmetic over whole numbers of 10^-8.
 
 Cross margin shares the wallet less what is set aside for isolated positions; an isolated position has its own.
-Formulas: Binance's "How to Calculate Liquidation Price of USD-M Futures Contracts", with one tier of maintenance margin.
+Formulas: Binance, "How to Calculate Liquidation Price of USD-M Futures Contracts", with one tier of maintenance.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rule, per account and contract, with a signed amount: a fill that reduces realises (price - average) of what it
 closes, with the sign of the position; one that increases changes the average; one through zero closes, then opens.
 Fees, funding and clearance are kept apart from realised profit. Wallet = opening + transfers + realised - fees +
-funding + clearance; equity = wallet + amount * (mark - average). Nothing here is shared with the exchange's own bookkeeping.
+funding + clearance; equity = wallet + amount * (mark - average). Shares nothing with the bookkeeping of the exchange.
 """
 
 from __future__ import annotations
