@@ -110,12 +110,12 @@ def connect_pro():
 
 
 @pytest.fixture
-def perpetual(rows):
-    """A perpetual on rows of candles, and its clock. Keywords: wallet, terms, spread_bp, more markets, more accounts."""
+def perpetual(rows, clock_at):
+    """A perpetual on rows of candles, and its clock. Keywords: wallet, terms, spread_bp, more markets and accounts."""
 
     def build(*quads, wallet="10000", terms=None, spread_bp=20.0, markets=(), accounts=()):
         record = rows(*quads)
-        clock = HandClock(record.start_ns)
+        clock = clock_at(record.start_ns)
         first = paper.Account(KEY, SECRET, {"USDT": wallet})
         market = paper.Market("BTC/USDT", record, spread_bp)
         return paper.Perpetual([market, *markets], [first, *accounts], clock, terms), clock

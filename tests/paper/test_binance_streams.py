@@ -58,7 +58,7 @@ def test_ccxt_watches_the_market(quiet, connect_pro):
             trades = asyncio.create_task(client.watch_trades(SYMBOL))
             await until(lambda: len(exchange.feed._subscriptions) == 2)
             assert (await book)["bids"][0] == [99.9, 9000.0]
-            clock.pass_minutes(95 / 60)
+            clock.pass_seconds(95)
             seen = await client.watch_order_book(SYMBOL)
             assert (seen["bids"][0], seen["asks"][0]) == ([92.4, 9000.0], [92.6, 9000.0])
             assert len(seen["bids"]) == len(seen["asks"]) == 1000
@@ -89,7 +89,7 @@ def test_ccxt_watches_its_account(quiet, connect_pro):
                 (resting["id"], "open", "mine"),
             ]  # fmt: skip
             assert (await balance)["USDT"] == {"free": 49905.0, "used": 95.0, "total": 50000.0}
-            clock.pass_minutes(2)
+            clock.pass_seconds(120)
             [trade] = await mine
             assert (trade["order"], trade["price"], trade["takerOrMaker"], trade["fee"]) == (
                 resting["id"], 95.0, "maker", {"cost": 0.001, "currency": "BTC"},
@@ -197,7 +197,7 @@ def test_streams_are_subscribed_listed_and_left_raw_and_combined(quiet):
             both = await listen(
                 ws(server, "/stream?streams=btcusdt@miniTicker/btcusdt@trade/btcusdt@aggTrade"),
                 count=3,
-                then=lambda: clock.pass_minutes(0.4),
+                then=lambda: clock.pass_seconds(24),
             )
             assert [one["stream"] for one in both] == ["btcusdt@miniTicker", "btcusdt@trade", "btcusdt@aggTrade"]
             assert [one["data"]["e"] for one in both] == ["24hrMiniTicker", "trade", "aggTrade"]
@@ -217,7 +217,7 @@ def test_a_depth_stream_continues_the_snapshot(quiet):
                 sides = {"b": dict(book["bids"]), "a": dict(book["asks"])}
                 last = book["lastUpdateId"]
                 for _ in range(6):
-                    clock.pass_minutes(0.25)
+                    clock.pass_seconds(15)
                     await asyncio.sleep(0.1)
                 while True:
                     try:
@@ -359,7 +359,7 @@ def test_a_false_tick_on_a_stream(quiet):
             async with session.ws_connect(ws(server, "/ws/btcusdt@bookTicker")) as socket:
                 seen = [json.loads((await socket.receive(5)).data)["b"]]
                 for _ in range(2):
-                    clock.pass_minutes(95 / 60 if len(seen) == 1 else 0.01)
+                    clock.pass_seconds(60 * (95 / 60 if len(seen) == 1 else 0.01))
                     seen.append(json.loads((await socket.receive(5)).data)["b"])
             faults_logged = [(one.channel, one.number, one.fault) for one in server.log.entries if one.fault]
         return seen, faults_logged

@@ -191,7 +191,7 @@ def test_ccxt_makes_the_same_of_rest_answers_as_of_the_documents(both):
 async def stream_of(server, exchange, clock):
     """Every kind of message that the documents show, as our server sends it."""
     seen = {}
-    token = server._wire.tokens.issue(next(iter(exchange.accounts.values())), server._wall_ns())
+    token = server.wire.tokens.issue(next(iter(exchange.accounts.values())), server.wall_ns())
     order = {"order_type": "limit", "side": "sell", "order_qty": 0.1, "symbol": SYMBOL, "token": token}
     requests = [
         *({"method": "subscribe", "params": {"channel": one, "symbol": [SYMBOL]}} for one in ("ticker", "book")),

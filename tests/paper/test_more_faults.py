@@ -135,7 +135,7 @@ def test_a_price_gap_moves_the_market_and_fills_what_it_passes(faulty, connect, 
         seen = []
         for _ in range(5):
             seen.append(client.fetch_ticker(SYMBOL)["last"])
-            faulty.clock.pass_minutes(1)
+            faulty.clock.pass_seconds(60)
         assert seen == [100.0, 100.0, 80.0, 80.0, 100.0]
         filled = client.fetch_my_trades(SYMBOL)
         assert [(one["order"], one["price"], one["timestamp"]) for one in filled] == [

@@ -4,7 +4,7 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tradewatch import paper
@@ -41,7 +41,7 @@ def test_a_position_grows_shrinks_and_turns(perpetual):
     exchange, clock = perpetual(FLAT, (110, 110, 110, 110), (110, 110, 110, 110))
     exchange.submit("main", market("BUY", "2"))
     assert (position(exchange), balance(exchange)) == ((2.0, 100.1), 10_000 - 0.1001)
-    clock.pass_minutes(1)
+    clock.pass_seconds(60)
     exchange.advance()
     exchange.submit("main", market("BUY", "2"))
     assert position(exchange) == (4.0, 105.105)
@@ -85,7 +85,7 @@ def test_reduce_only_reduces_and_nothing_else(perpetual):
         exchange.submit("main", market("SELL", "1", reduce_only=True))
     resting = exchange.submit("main", limit("BUY", "95", "2", reduce_only=True))
     exchange.submit("main", market("BUY", "1"))
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     filled = exchange.order("main", SYMBOL, resting.order_id, None)
     assert (filled.status, filled.executed, position(exchange)) == ("FILLED", ONE, (0.0, 0.0))
@@ -108,13 +108,13 @@ def test_funding_is_paid_by_longs_at_its_instant(perpetual):
     exchange, clock = perpetual(FLAT, FLAT, (110, 110, 110, 110), FLAT, FLAT, terms=terms, spread_bp=0)
     exchange.submit("main", market("BUY", "2"))
     before = balance(exchange)
-    clock.pass_minutes(3)
+    clock.pass_seconds(180)
     exchange.advance()
     assert balance(exchange) == pytest.approx(before - 0.22)
     paid = exchange.wallet("main").incomes[-1]
     assert (paid.kind, paid.amount, (paid.at_ns - clock.began) / 10**9) == ("FUNDING_FEE", -parse("0.22"), 120.0)
     exchange.submit("main", market("SELL", "4"))
-    clock.pass_minutes(1.5)
+    clock.pass_seconds(90)
     exchange.advance()
     assert exchange.wallet("main").incomes[-1].amount == parse("0.2")
 
@@ -136,7 +136,7 @@ def test_a_conditional_order_becomes_a_market_order_at_its_trigger(perpetual, op
         "main", waits(kind, side, "80" if trigger == "95" else "120", closes_position=True)
     )
     assert exchange.wallet("main").open == {}
-    clock.pass_minutes(3.5)
+    clock.pass_seconds(210)
     exchange.advance()
     done = exchange.wallet("main").conditionals[waiting.algo_id]
     order = exchange.wallet("main").orders[done.order_id]
@@ -158,7 +158,7 @@ def test_a_conditional_order_that_would_trigger_or_cannot_be_placed(perpetual):
     exchange.cancel_conditional("main", None, "mine")
     with pytest.raises(Refusal, match="order_not_open"):
         exchange.cancel_conditional("main", gone.algo_id, None)
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     states = [exchange.wallet("main").conditionals[one.algo_id].status for one in (poor, stop, gone)]
     assert states == ["REJECTED", "FINISHED", "CANCELED"]
@@ -173,7 +173,7 @@ def test_cross_margin_is_liquidated_at_the_price_that_was_told(perpetual):
     # base + (p - entry) * size = maintenance * p * size
     wallet = 10 - 190 * 0.0005
     assert price == pytest.approx((190 - wallet) / (1.9 * (1 - 0.004)))
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     fill = exchange.wallet("main").fills[-1]
     assert fill.price / ONE == pytest.approx(price, abs=0.011)
@@ -193,7 +193,7 @@ def test_an_isolated_position_costs_no_more_than_its_own_margin(perpetual):
         exchange.set_margin_type("main", SYMBOL, "cross")
     wallet = exchange.wallet("main")
     assert (wallet.position(SYMBOL).isolated, wallet.cross_balance) == (parse("10"), parse("989.9"))
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     assert position(exchange) == (0.0, 0.0)
     assert balance(exchange) == pytest.approx(989.9)
@@ -208,7 +208,7 @@ def test_two_accounts_two_contracts_and_shared_cross_margin(perpetual, rows):
     exchange.submit("main", market("BUY", "2"))
     exchange.submit("main", NewOrder("ETHUSDT", "BUY", "MARKET", 2 * ONE))
     exchange.submit("other", market("BUY", "1.9"))
-    clock.pass_minutes(2)
+    clock.pass_seconds(120)
     exchange.advance()
     assert exchange.wallet("other").held() == []  # what the other contract gains saves the first account
     assert [symbol for symbol, _ in exchange.wallet("main").held()] == ["BTCUSDT", "ETHUSDT"]
@@ -225,13 +225,11 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, seed=st.integers(0, 10_000))
-def test_the_books_agree_with_the_exchange_after_any_history(steps, seed):
-    from tests.paper.conftest import HandClock
-
+def test_the_books_agree_with_the_exchange_after_any_history(clock_at, steps, seed):
     candles = paper.random_candles("100", 1_677_801_600 * 10**9, 120, seed, volatility_bp=80)
-    clock = HandClock(candles.start_ns)
+    clock = clock_at(candles.start_ns)
     terms = paper.Terms(funding_interval_ns=600 * 10**9)
     exchange = paper.Perpetual(
         [paper.Market("BTC/USDT", candles)], [paper.Account("k", "s", {"USDT": "500"})], clock, terms
@@ -254,7 +252,7 @@ def test_the_books_agree_with_the_exchange_after_any_history(steps, seed):
                     )
         except Refusal:
             pass
-        clock.pass_minutes(rng.choice([0, 0.1, 1, 4]))
+        clock.pass_seconds(60 * (rng.choice([0, 0.1, 1, 4])))
         exchange.advance()
     wallet, book = exchange.wallet("main"), exchange.books.read()["main"].get(SYMBOL)
     held = Fraction(wallet.balance, ONE)

@@ -75,7 +75,7 @@ async def line(dollars, rows):
             server = await stack.enter_async_context(serving)
             session = await stack.enter_async_context(aiohttp.ClientSession())
             socket = await stack.enter_async_context(session.ws_connect(f"{server.url}/v2"))
-            token = server._wire.tokens.issue(next(iter(exchange.accounts.values())), server._wall_ns())
+            token = server.wire.tokens.issue(next(iter(exchange.accounts.values())), server.wall_ns())
             found = Line(socket, token)
             found.server, found.exchange, found.clock, found.session = server, exchange, clock, session
             return found
@@ -125,7 +125,7 @@ async def test_what_cannot_be_is_refused_in_krakens_words(line, request_, error)
 async def test_a_token_ends_after_a_quarter_of_an_hour_unless_it_was_used(line):
     found = await line()
     wall = [10**18]
-    tokens = found.server._wire.tokens
+    tokens = found.server.wire.tokens
     account = next(iter(found.exchange.accounts.values()))
     used, unused = tokens.issue(account, wall[0]), tokens.issue(account, wall[0])
     assert tokens.account(used, wall[0]) is account
