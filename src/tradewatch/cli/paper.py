@@ -24,6 +24,8 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
+from tradewatch.paper.perpetual import Perpetual, Terms
+from tradewatch.paper.replay import RecordError, load_record
 from tradewatch.paper.requests import Limits, Tier
 from tradewatch.paper.scenario import ScenarioError, load_scenario, parse_time
 from tradewatch.paper.venues import VENUES
@@ -32,7 +34,11 @@ from tradewatch.runtime.clock import ScaledClock
 _T = TypeVar("_T")
 RECORDED = Path(__file__).parent.parent / "paper" / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 RANDOM_DAYS = 7
-DEFAULT_ACCOUNTS = {"binance": "paper-key:paper-secret", "kraken": "paper-key:cGFwZXItc2VjcmV0"}
+DEFAULT_ACCOUNTS = {
+    "binance": "paper-key:paper-secret",
+    "binanceusdm": "paper-key:paper-secret",
+    "kraken": "paper-key:cGFwZXItc2VjcmV0",
+}
 
 EPILOG = """\b
 Examples:
@@ -48,6 +54,10 @@ Examples:
       Kraken: REST, and websocket v2 at /v2 of the same port.
   tradewatch paper --venue binance --venue kraken --port 8123
       Both in one process, on one clock: Binance at port 8123, Kraken at 8124.
+  tradewatch paper --venue binanceusdm --balance USDT=5000 --speed 60
+      Binance's USD-M perpetual (ccxt.binanceusdm), for positions, leverage, funding and liquidation.
+  tradewatch paper --replay requests.jsonl
+      The faults of a recorded run again, request by request.
 
 \b
 A ccxt client for it: rewrite scheme and host of every string in ex.urls['api'] to the url printed (ws:// for those
@@ -56,7 +66,13 @@ options={'fetchMarkets': {'types': ['spot']}, 'fetchMargins': False}.
 
 \b
 Read GET /paper/books, /paper/requests and /paper/clock; POST /paper/transfer?currency=USDT&amount=100 is a deposit,
-amount=-100 a withdrawal. SIGINT or SIGTERM ends it.
+amount=-100 a withdrawal. GET /paper/faults shows the rules, POST /paper/faults adds those of a scenario in its body,
+DELETE /paper/faults takes all out. SIGINT or SIGTERM ends it.
+
+\b
+A scenario is a list of rules: rules: [{match: {operation: order_place, nth: 2}, fault: {kind: timeout}}].
+Faults of requests: latency, clock_skew, false_tick, rate_limit, ban, nonce, maintenance, server_error, timeout, reset,
+half_json; of websocket messages: drop, silence, lose, repeat, late, reorder; of the market: price_gap.
 """
 
 
@@ -84,17 +100,22 @@ amount=-100 a withdrawal. SIGINT or SIGTERM ends it.
 @click.option("--speed", default=1.0, show_default=True, help="Simulated seconds in a real second.")
 @click.option("--seed", default=0, show_default=True, help="Of random walks and of the scenario's probabilities.")
 @click.option("--scenario", metavar="FILE", help="YAML with faults; see the documentation of the paper exchange.")
+@click.option("--replay", metavar="FILE", help="A request log; its faults happen again, after those of --scenario.")
 @click.option("--port", default=0, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
 @click.option("--spread-bp", default=2.0, show_default=True, help="Bid to ask in basis points of the mid.")
-@click.option("--maker-fee", default="0.001", show_default=True, help="Rate, on the asset received.")
-@click.option("--taker-fee", default="0.001", show_default=True, help="Rate, on the asset received.")
+@click.option("--maker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0002.")
+@click.option("--taker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0005.")
+@click.option(
+    "--funding-rate", default="0.0001", show_default=True,
+    help="Of binanceusdm: what longs pay shorts every eight hours; below zero the other way.",
+)  # fmt: skip
 @click.option(
     "--fee-currency", metavar="CODE",
     help="Charge fees in this currency (such as BNB), 25 % less, while the account holds enough.",
 )  # fmt: skip
 @click.option("--fee-price", help="Its price in quote, where no --market has it.")
-@click.option("--weight-limit", default=6000, show_default=True, help="Request weight a real minute.")
-@click.option("--order-limit", default=100, show_default=True, help="Orders an account in ten real seconds.")
+@click.option("--weight-limit", type=int, help="Request weight a real minute. Default 6000; of binanceusdm 2400.")
+@click.option("--order-limit", type=int, help="Orders an account in ten real seconds. Default 100; of binanceusdm 300.")
 @click.option(
     "--tier", default="intermediate", show_default=True, type=click.Choice(["starter", "intermediate", "pro"]),
     help="Of Kraken's rate limits.",
@@ -112,19 +133,21 @@ def paper(
     speed: float,
     seed: int,
     scenario: str | None,
+    replay: str | None,
     port: int,
     spread_bp: float,
-    maker_fee: str,
-    taker_fee: str,
+    maker_fee: str | None,
+    taker_fee: str | None,
+    funding_rate: str,
     fee_currency: str | None,
     fee_price: str | None,
-    weight_limit: int,
-    order_limit: int,
+    weight_limit: int | None,
+    order_limit: int | None,
     tier: Tier,
     log_file: str | None,
     as_json: bool,
 ) -> None:
-    """Serve a paper exchange on loopback, on recorded or random prices: Binance spot, Kraken spot, or both.
+    """Serve a paper exchange on loopback, on recorded or random prices: Binance spot and perpetual, Kraken spot.
 
     Orders are matched in simulated time, with fees, filters and balances as the venue has them. No real money and no
     real venue: the server listens on 127.0.0.1 alone.
@@ -141,36 +164,41 @@ def paper(
     if not 0 <= port < 65536:
         raise _refused("--port", port, "0 to 65535")
     names = symbols or ("BTC/USDT",)
-    markets = _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp)
-    maker, taker, third = (
-        _rate("--maker-fee", maker_fee),
-        _rate("--taker-fee", taker_fee),
-        _third(fee_currency, fee_price),
-    )
     chosen = tuple(dict.fromkeys(venues)) or ("binance",)
     held = _balances(balance)
     keys = {venue: _accounts(accounts or (DEFAULT_ACCOUNTS[venue],), held, venue) for venue in chosen}
+    markets = {venue: _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp) for venue in chosen}
+    fees = {venue: _fees(venue, maker_fee, taker_fee, _third(fee_currency, fee_price)) for venue in chosen}
+    funding = _funding(funding_rate)
     try:
-        rules = load_scenario(scenario) if scenario else ()
-    except ScenarioError as error:
+        rules = (*(load_scenario(scenario) if scenario else ()), *(load_record(replay) if replay else ()))
+    except (ScenarioError, RecordError) as error:
         raise click.ClickException(str(error)) from error
+    for rule in rules:
+        if rule.fault.market not in (None, *names):
+            raise click.ClickException(f"{scenario}: market {rule.fault.market}: accepted is {', '.join(names)}")
 
     async def run(log: IO[bytes] | None) -> None:
         clock = ScaledClock(start_ns, speed, time.time_ns())
         stop = asyncio.Event()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-        limits = Limits(weight_limit, order_limit, tier=tier)
         async with AsyncExitStack() as servers:
             urls = {}
             for number, venue in enumerate(chosen):
-                fees = Fees(maker, taker, third, charged_in="quote" if venue == "kraken" else "received")
+                exchange: Exchange | Perpetual
+                weight, orders = (2_400, 300) if venue == "binanceusdm" else (6_000, 100)
+                if venue == "binanceusdm":
+                    terms = Terms(fees[venue].maker, fees[venue].taker, funding_rate=funding)
+                    exchange = Perpetual(markets[venue], keys[venue], clock, terms)
+                else:
+                    exchange = Exchange(markets[venue], keys[venue], clock, fees[venue])
                 serving = serve(
-                    Exchange(markets, keys[venue], clock, fees),
+                    exchange,
                     venue=venue,
                     port=port + number if port else 0,
                     faults=Faults(rules, seed),
-                    limits=limits,
+                    limits=Limits(weight_limit or weight, order_limit or orders, tier=tier),
                     log_file=log,
                 )
                 urls[venue] = (await servers.enter_async_context(serving)).url
@@ -220,6 +248,21 @@ def _rate(option: str, text: str) -> int:
     if rate >= units.ONE // 2:
         raise _refused(option, text, "a rate below 0.5, such as 0.001")
     return rate
+
+
+def _fees(venue: str, maker: str | None, taker: str | None, third: ThirdCurrency | None) -> Fees:
+    usual = ("0.0002", "0.0005") if venue == "binanceusdm" else ("0.001", "0.001")
+    return Fees(
+        _rate("--maker-fee", maker or usual[0]),
+        _rate("--taker-fee", taker or usual[1]),
+        third,
+        charged_in="quote" if venue == "kraken" else "received",
+    )
+
+
+def _funding(text: str) -> int:
+    rate = _rate("--funding-rate", text.removeprefix("-"))
+    return -rate if text.startswith("-") else rate
 
 
 def _third(currency: str | None, price: str | None) -> ThirdCurrency | None:
