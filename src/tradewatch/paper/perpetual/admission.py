@@ -1,4 +1,4 @@
-"""Whether an order of the perpetual is taken: a pure decision over the account, the market and the marks."""
+"""Whether an order of the perpetual is taken, and the order that liquidates: pure, over account, market and marks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.fees import fee_of
 from tradewatch.paper.instrument import check_notional, check_price, check_quantity
-from tradewatch.paper.market import Market
-from tradewatch.paper.perpetual.account import Wallet
+from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.perpetual.account import Position, Wallet
 from tradewatch.paper.perpetual.timeline import rises
-from tradewatch.paper.perpetual.values import NewConditional, NewOrder
+from tradewatch.paper.perpetual.values import NewConditional, NewOrder, Order
 
 MAX_OPEN_ORDERS = 200
 
@@ -81,3 +81,21 @@ def admit_conditional(request: NewConditional, market: Market, wallet: Wallet, n
     mark = market.quote(now_ns).mid
     if mark >= request.trigger if rises(request) else mark <= request.trigger:
         raise Refusal("would_trigger")
+
+
+def closing_order(symbol: str, position: Position, quote: Quote, order_id: int, now_ns: int) -> Order:
+    """The order that liquidates a position at the best price."""
+    sells = position.amount > 0
+    return Order(
+        order_id=order_id,
+        client_id=f"autoclose-{order_id}",
+        symbol=symbol,
+        side="SELL" if sells else "BUY",
+        type="LIMIT",
+        time_in_force="IOC",
+        price=quote.bid if sells else quote.ask,
+        quantity=abs(position.amount),
+        reduce_only=True,
+        created_ns=now_ns,
+        updated_ns=now_ns,
+    )

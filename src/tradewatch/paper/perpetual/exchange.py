@@ -19,9 +19,9 @@ from tradewatch.paper.accounts import Account, Transfer
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.feed import ContractChanged, Feed, Quoted, prints_between
 from tradewatch.paper.market import MILLIONTHS, Market, Quote
-from tradewatch.paper.orders import Role, Side
+from tradewatch.paper.orders import Role
 from tradewatch.paper.perpetual.account import Wallet
-from tradewatch.paper.perpetual.admission import admit, admit_conditional
+from tradewatch.paper.perpetual.admission import admit, admit_conditional, closing_order
 from tradewatch.paper.perpetual.books import PerpetualBooks
 from tradewatch.paper.perpetual.settlement import Settlement
 from tradewatch.paper.perpetual.timeline import first_lost, marks_at, reached, triggered
@@ -370,22 +370,9 @@ class Perpetual:
             for symbol in wallet.unsafe(marks):
                 for order in [one for one in wallet.open.values() if one.symbol == symbol]:
                     self._settlement.end(wallet, order, "CANCELED", self.now_ns)
-                position, quote = wallet.position(symbol), self.markets[symbol].quote(self.now_ns)
-                side: Side = "SELL" if position.amount > 0 else "BUY"
                 self._last_order_id += 1
-                order = Order(
-                    order_id=self._last_order_id,
-                    client_id=f"autoclose-{self._last_order_id}",
-                    symbol=symbol,
-                    side=side,
-                    type="LIMIT",
-                    time_in_force="IOC",
-                    price=quote.bid if side == "SELL" else quote.ask,
-                    quantity=abs(position.amount),
-                    reduce_only=True,
-                    created_ns=self.now_ns,
-                    updated_ns=self.now_ns,
-                )
+                position, quote = wallet.position(symbol), self.markets[symbol].quote(self.now_ns)
+                order = closing_order(symbol, position, quote, self._last_order_id, self.now_ns)
                 isolated = position.margin_type == "isolated"
                 kept = wallet.balance - position.isolated if isolated else 0
                 self._settlement.open(wallet, order)
