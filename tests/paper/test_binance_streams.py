@@ -1,6 +1,8 @@
 """Binance's streams, user data and websocket API, as ccxt.pro and a bare websocket see them."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 
@@ -171,6 +173,25 @@ def test_the_websocket_api_counts_with_rest_and_refuses_as_it_does(quiet):
             assert answers[5]["error"]["data"] == {"serverTime": 1_700_000_010_000, "retryAfter": 1_700_000_040_000}
 
     asyncio.run(run())
+
+
+def test_what_is_signed_is_sorted_whatever_order_it_came_in(quiet):
+    exchange, _ = quiet
+    payload = "apiKey=paper-key&symbol=BTCUSDT&timestamp=1700000010000"
+    signature = hmac.new(b"paper-secret", payload.encode(), hashlib.sha256).hexdigest()
+    params = {"timestamp": 1700000010000, "symbol": "BTCUSDT", "signature": signature, "apiKey": "paper-key"}
+
+    async def run():
+        async with paper.serve(exchange, wall_ns=lambda: 1_700_000_010 * 10**9) as server:
+            return await listen(
+                ws(server, "/ws-api/v3"),
+                {"id": 1, "method": "openOrders.status", "params": params},
+                {"id": 2, "method": "openOrders.status", "params": {**params, "symbol": "ETHUSDT"}},
+                count=2,
+            )
+
+    answers = asyncio.run(run())
+    assert (answers[0]["result"], answers[1]["error"]["code"]) == ([], -1022)
 
 
 def test_streams_are_subscribed_listed_and_left_raw_and_combined(quiet):

@@ -103,7 +103,12 @@ def test_a_venue_whose_clock_is_off(faulty, connect, read):
         assert logged(read, server) | {"fault": "clock_skew"} == logged(read, server)
         client.options["adjustForTimeDifference"] = True
         assert client.load_time_difference() == pytest.approx(-30_000, abs=2_000)
+        used = int(client.last_response_headers["x-mbx-used-weight-1m"])
         assert client.create_order(SYMBOL, "market", "buy", 1)["status"] == "closed"
+        server.faults.clear()
+        client.fetch_ticker(SYMBOL)
+        # Limits are counted by the real clock: a clock that is off starts no window anew.
+        assert int(client.last_response_headers["x-mbx-used-weight-1m"]) == used + 3
 
 
 def test_maintenance_refuses_everything(faulty, connect, read):

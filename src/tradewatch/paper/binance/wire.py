@@ -114,7 +114,8 @@ class BinanceWire:
 
     def answer(self, request: Request) -> Answer:
         """Do what a request asks and say so in Binance's words; refusals are answers too."""
-        wall_ns = self._wall_ns() + request.skew_ns
+        wall_ns = self._wall_ns()
+        venue_ns = wall_ns + request.skew_ns
         params = _params(request)
         key = request.headers.get("x-mbx-apikey")
         route = self.product.routes.get((request.method, request.path))
@@ -122,9 +123,11 @@ class BinanceWire:
         def identify() -> Account:
             if route is not None and route.key_only:
                 return known(self.exchange.accounts, key)
-            return authenticate(self.exchange.accounts, request, params, wall_ns)
+            return authenticate(self.exchange.accounts, request, params, venue_ns)
 
-        outcome = self.perform(route, request.method, params, identify=identify, key=key, wall_ns=wall_ns)
+        outcome = self.perform(
+            route, request.method, params, identify=identify, key=key, wall_ns=wall_ns, venue_ns=venue_ns
+        )
         headers = _weight_headers(outcome.used)
         for window, count in zip(self.product.order_windows, outcome.order_counts, strict=False):
             headers[window.header] = str(count)
@@ -152,11 +155,13 @@ class BinanceWire:
         *,
         identify: Callable[[], Account],
         wall_ns: int,
+        venue_ns: int,
         key: str | None = None,
     ) -> Outcome:
         """Count a request and do what it asks.
 
-        `identify` says whose a private one is; `key` is what came with a public one.
+        `identify` says whose a private one is; `key` is what came with a public one. Limits are counted by `wall_ns`;
+        `venue_ns` is what the venue takes for the time.
         """
         operation = route.operation if route is not None else "unknown"
         weight = _weight(route, params)
@@ -178,10 +183,10 @@ class BinanceWire:
             if route is None:
                 raise VenueError(-1020, "This operation is not supported.", 404)
             if operation == "time":
-                done = Done({"serverTime": wall_ns // 1_000_000})
+                done = Done({"serverTime": venue_ns // 1_000_000})
             elif operation == "exchange_info":
                 limits = self.rate_limits(None, wall_ns)
-                done = Done(self.product.exchange_info(self.exchange, params, limits, wall_ns // 1_000_000))
+                done = Done(self.product.exchange_info(self.exchange, params, limits, venue_ns // 1_000_000))
             elif route.public is not None:
                 account = self.exchange.accounts.get(key or "")
                 body, quotes = route.public(self.exchange, params)

@@ -68,7 +68,7 @@ class ApiSession:
             return authenticate_ws(self._wire.exchange.accounts, params, wall_ns)
 
         outcome = self._wire.perform(
-            route, asked[0], params, identify=identify, key=params.get("apiKey"), wall_ns=wall_ns
+            route, asked[0], params, identify=identify, key=params.get("apiKey"), wall_ns=wall_ns, venue_ns=wall_ns
         )
         key = "result" if outcome.accepted else "error"
         body: Any = outcome.body
