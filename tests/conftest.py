@@ -372,13 +372,17 @@ def attributes_of_ccxt():
 
 @pytest.fixture(scope="session")
 def ccxt_as_it_was():
-    """Taken once both kinds have made a client, since ccxt itself adds attributes at the first one."""
+    """Taken once all kinds have made a client, since ccxt itself adds attributes at the first one."""
     import ccxt
     import ccxt.async_support
+    import ccxt.pro
+
+    async def made():
+        for kind in (ccxt.async_support.binance, ccxt.pro.binance):
+            await kind({"timeout_on_exit": 0}).close()
 
     ccxt.binance()
-    client = ccxt.async_support.binance()
-    asyncio.run(client.close())
+    asyncio.run(made())
     return attributes_of_ccxt()
 
 

@@ -1,5 +1,6 @@
 """Exchanges on small or recorded candles, and real ccxt clients pointed at them."""
 
+import base64
 import contextlib
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import ccxt
 import ccxt.async_support
+import ccxt.pro
 import pytest
 
 from tradewatch import paper
@@ -16,6 +18,7 @@ from tradewatch.paper import candles
 
 RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 KEY, SECRET = "paper-key", "paper-secret"
+KRAKEN_SECRET = base64.b64encode(b"paper-secret").decode()
 OPTIONS = {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
 
 
@@ -61,7 +64,8 @@ def make(recorded, clock_at):
 def _redirected(value, url):
     if isinstance(value, dict):
         return {key: _redirected(item, url) for key, item in value.items()}
-    return re.sub(r"^https?://[^/]+", url, value)
+    _, _, host = url.partition("://")
+    return re.sub(r"^(http|ws)s?://[^/]+", lambda found: f"{found[1]}://{host}", value)
 
 
 def _client(cls, url, **settings):
@@ -88,6 +92,121 @@ def connect():
 def connect_async():
     """An async ccxt client of a server; the test closes it."""
     return lambda server, **settings: _client(ccxt.async_support.binance, server.url, timeout_on_exit=0, **settings)
+
+
+@pytest.fixture
+def connect_pro():
+    """A real ccxt.pro client of a server, as an async context."""
+
+    @contextlib.asynccontextmanager
+    async def build(server, **settings):
+        client = _client(ccxt.pro.binance, server.url, timeout_on_exit=0, **settings)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    return build
+
+
+@pytest.fixture
+def perpetual(rows, clock_at):
+    """A perpetual on rows of candles, and its clock. Keywords: wallet, terms, spread_bp, more markets and accounts."""
+
+    def build(*quads, wallet="10000", terms=None, spread_bp=20.0, markets=(), accounts=()):
+        record = rows(*quads)
+        clock = clock_at(record.start_ns)
+        first = paper.Account(KEY, SECRET, {"USDT": wallet})
+        market = paper.Market("BTC/USDT", record, spread_bp)
+        return paper.Perpetual([market, *markets], [first, *accounts], clock, terms), clock
+
+    return build
+
+
+def _usdm_client(cls, url, **settings):
+    client = cls({"apiKey": KEY, "secret": SECRET, "enableRateLimit": False, **settings})
+    client.has["fetchCurrencies"] = False
+    client.urls["api"] = _redirected(client.urls["api"], url)
+    # ccxt finds the perpetual's own codes by the venue's host name, which a redirected client has lost.
+    client.exceptions["exact"] = {**client.exceptions["exact"], **client.exceptions["linear"]["exact"]}
+    return client
+
+
+@pytest.fixture
+def connect_usdm():
+    """A real ccxt client of a server that speaks the perpetual's protocol, closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def build(server, **settings):
+            client = _usdm_client(ccxt.binanceusdm, server.url, **settings)
+            stack.callback(client.session.close)
+            return client
+
+        yield build
+
+
+@pytest.fixture
+def stream_usdm():
+    """The same of ccxt.pro, as an async context."""
+
+    @contextlib.asynccontextmanager
+    async def build(server, **settings):
+        client = _usdm_client(ccxt.pro.binanceusdm, server.url, timeout_on_exit=0, **settings)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    return build
+
+
+@pytest.fixture
+def dollars(recorded, clock_at):
+    """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, markets, permissions."""
+
+    def build(record=None, *, at=None, balances=None, spread_bp=2.0, markets=(), **account):
+        record = record or recorded
+        if at is None:
+            at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
+        clock = clock_at(at)
+        held = balances or {"BTC": "1", "USD": "50000"}
+        keys = [paper.Account(KEY, KRAKEN_SECRET, held, **account)]
+        fees = paper.Fees(charged_in="quote")
+        return paper.Exchange([paper.Market("BTC/USD", record, spread_bp), *markets], keys, clock, fees), clock
+
+    return build
+
+
+def kraken_client(cls, url, **settings):
+    client = cls({"apiKey": KEY, "secret": KRAKEN_SECRET, "enableRateLimit": False, **settings})
+    client.urls["api"] = _redirected(client.urls["api"], url)
+    return client
+
+
+@pytest.fixture
+def connect_kraken():
+    """A real ccxt client of a server that speaks Kraken's protocol, closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def build(server, **settings):
+            client = kraken_client(ccxt.kraken, server.url, **settings)
+            stack.callback(client.session.close)
+            return client
+
+        yield build
+
+
+@pytest.fixture
+async def stream_kraken():
+    """A real ccxt.pro client of a server that speaks Kraken's protocol, closed after the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def build(server, **settings):
+            client = kraken_client(ccxt.pro.kraken, server.url, timeout_on_exit=0, **settings)
+            stack.push_async_callback(client.close)
+            return client
+
+        yield build
 
 
 @pytest.fixture

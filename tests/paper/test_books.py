@@ -201,7 +201,7 @@ def test_the_books_agree_with_a_simple_computation(make, shown, seed):
         exchange.advance()
         mid = exchange.markets["BTCUSDT"].quote(exchange.now_ns).mid / ONE
         price = None if rng.random() < 0.4 else f"{mid * rng.uniform(0.998, 1.002):.2f}"
-        with contextlib.suppress(paper.VenueError):  # a balance that does not reach
+        with contextlib.suppress(paper.Refusal):  # a balance that does not reach
             place(exchange, rng.choice(["BUY", "SELL"]), f"{rng.uniform(0.01, 0.5):.5f}", price=price)
     books = shown(exchange)
     account = books["accounts"]["main"]

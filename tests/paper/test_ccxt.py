@@ -203,11 +203,15 @@ def test_books_and_requests_are_read_beside_the_api(quiet, connect, read):
             "status": 200,
             "weight": 1,
             "code": None,
+            "error": None,
             "account": "main",
             "client_order_id": "mine",
             "order_id": int(order["id"]),
             "accepted": True,
             "fault": None,
+            "injected": [],
+            "channel": None,
+            "number": None,
         }
         assert read(server, "/paper/requests?since=2") == [last]
         assert read(server, "/paper/clock")["now_ns"] == clock.now_ns()

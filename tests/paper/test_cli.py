@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 
+import ccxt
 import pytest
 from click.testing import CliRunner
 
@@ -54,6 +55,30 @@ def test_it_says_when_it_is_ready_and_ends_clean(start, number):
     process.send_signal(number)
     assert process.wait(10) == 0
     assert process.stderr.read() == ""
+
+
+def test_two_venues_in_one_process_have_books_of_their_own_and_one_clock(start, connect, connect_kraken, read):
+    process, line = start("--json", "--venue", "binance", "--venue", "kraken", "--balance", "BTC=1,USDT=5000")
+    urls = json.loads(line)["urls"]
+    binance, kraken = (type("Server", (), {"url": urls[venue]}) for venue in ("binance", "kraken"))
+    connect(binance).create_order("BTC/USDT", "market", "buy", 0.1)
+    placed = connect_kraken(kraken).create_order("BTC/USDT", "market", "sell", 0.2)
+    books = [read(server, "/paper/books")["accounts"]["main"] for server in (binance, kraken)]
+    assert [(book["trades"][0]["side"], book["trades"][0]["fee_currency"]) for book in books] == [
+        ("BUY", "BTC"), ("SELL", "USDT"),
+    ]  # fmt: skip
+    assert books[1]["orders"][0]["order_id"] == placed["id"]
+    clocks = [read(server, "/paper/clock") for server in (binance, kraken)]
+    assert clocks[0]["origin_ns"] == clocks[1]["origin_ns"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert process.stderr.read() == ""
+
+
+def test_a_secret_of_kraken_is_base64():
+    assert run("--venue", "kraken", "--account", "key:no base64") == (
+        1, "Error: --account number 1: a secret of kraken is base64, such as cGFwZXI=\n",
+    )  # fmt: skip
 
 
 def test_a_client_with_the_options_of_the_command(start, connect, tmp_path):
@@ -149,3 +174,38 @@ def test_without_aiohttp_it_says_what_to_install(tmp_path):
 def test_the_core_needs_no_aiohttp(tmp_path):
     code = "import sys; import tradewatch.paper; print('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_perpetual_and_a_recorded_run_by_the_command(start, connect_usdm, tmp_path):
+    scenario, log = tmp_path / "day.yaml", tmp_path / "requests.jsonl"
+    scenario.write_text("rules: [{match: {operation: premium_index, nth: 2}, fault: {kind: maintenance}}]")
+    given = ("--json", "--venue", "binanceusdm", "--balance", "USDT=500", "--funding-rate", "-0.0002")
+
+    def rates(*options):
+        process, line = start(*given, *options)
+        client = connect_usdm(Served(json.loads(line)["url"]))
+        client.load_markets()
+        seen = []
+        for _ in range(3):
+            try:
+                seen.append(client.fetch_funding_rate("BTC/USDT:USDT")["fundingRate"])
+            except ccxt.OnMaintenance:
+                seen.append("maintenance")
+        balance = client.fetch_balance()["USDT"]["total"]
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        return seen, balance
+
+    first = rates("--scenario", str(scenario), "--log-file", str(log))
+    assert first == ([-0.0002, "maintenance", -0.0002], 500.0)
+    assert rates("--replay", str(log)) == first
+    assert run("--replay", str(tmp_path / "none"))[0] == 1
+    scenario.write_text("rules: [{match: {from: 2023-03-03T01:00Z}, fault: {kind: price_gap, factor: 2, market: A/B}}]")
+    assert "market A/B: accepted is BTC/USDT" in run("--scenario", str(scenario))[1]
+
+
+class Served:
+    """Where a running process answers."""
+
+    def __init__(self, url):
+        self.url = url

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch import paper
+from tradewatch.paper.binance.refusals import REFUSALS
 from tradewatch.paper.candles import random_candles
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.orders import NewOrder
@@ -41,7 +42,8 @@ def flat(rows, *closes):
 
 
 def refused(code, message):
-    return pytest.raises(paper.VenueError, check=lambda error: (error.code, error.message) == (code, message))
+    """Refused, and in these words by Binance."""
+    return pytest.raises(paper.Refusal, check=lambda error: REFUSALS[error.reason] == (code, message))
 
 
 def test_a_market_buy_trades_at_the_ask_and_pays_its_fee_in_base(make, rows):
@@ -256,9 +258,9 @@ def test_fills_do_not_depend_on_when_anybody_asks(pauses, seed):
         for at in [*stops, WALK.end_ns]:
             clock.now = at
             exchange.advance()
-        times = [booked.trade.at_ns for booked in exchange.journal.trades]
+        times = [booked.trade.at_ns for booked in exchange.journal.lines]
         assert times == sorted(times)
-        return exchange.journal.trades, [(exchange.orders(name), balances(exchange, name)) for name in exchange.names]
+        return exchange.journal.lines, [(exchange.orders(name), balances(exchange, name)) for name in exchange.names]
 
     stops, at = [], WALK.start_ns
     for pause in pauses:
@@ -302,7 +304,7 @@ def test_money_is_neither_made_nor_lost(actions, third):
                     "main",
                     NewOrder(SYMBOL, kind, "LIMIT", in_force, quantity=size * 1000, price=price * ONE // 100),
                 )
-        except paper.VenueError:
+        except paper.Refusal:
             continue
         finally:
             check_conserved(exchange, opening)

@@ -83,6 +83,7 @@ def test_latencies_add_up_and_the_first_other_fault_happens():
         (Latency("uniform", 20, 30), 0.02, 0.03),
         (Latency("normal", 20, 50), 0.0, 1.0),
         (Latency("exponential", 20), 0.0, 1.0),
+        (Latency("pareto", 10, 2), 0.01, 5.0),
     ],
 )
 def test_latency_distributions(latency, least, most):

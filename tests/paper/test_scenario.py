@@ -1,12 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 
+from tradewatch.paper import venues
 from tradewatch.paper.faults import Fault, Latency, Match, Rule
 from tradewatch.paper.scenario import ScenarioError, load_scenario, read_scenario
 
-OPERATIONS = (
-    "ping, time, exchange_info, depth, trades, agg_trades, klines, ticker_24hr, ticker_price, book_ticker, "
-    "order_place, order_query, order_cancel, open_orders, open_orders_cancel, all_orders, my_trades, account"
-)
+OPERATIONS = ", ".join(venues.OPERATIONS)
 
 
 def test_a_whole_scenario(tmp_path):
@@ -23,6 +24,12 @@ rules:
     fault: {kind: rate_limit, retry_after_s: 30}
   - match: {}
     fault: {kind: latency, ms: 20}
+  - match: {channel: executions, every: 2}
+    fault: {kind: late, ms: {exponential: 40}}
+  - match: {}
+    fault: {kind: silence, hold_s: 3}
+  - match: {operation: add_order, method: WS}
+    fault: {kind: server_error, code: "EService:Busy"}
 """)
     assert load_scenario(file) == (
         Rule(Match(operation="order_place", nth=(2,)), Fault("timeout", at="answer", hold_s=5)),
@@ -36,6 +43,9 @@ rules:
         ),
         Rule(Match(nth=(1, 4)), Fault("rate_limit", retry_after_s=30)),
         Rule(Match(), Fault("latency", latency=Latency("fixed", 20.0))),
+        Rule(Match(channel="executions", every=2), Fault("late", latency=Latency("exponential", 40.0))),
+        Rule(Match(), Fault("silence", hold_s=3)),
+        Rule(Match(operation="add_order", method="WS"), Fault("server_error", code="EService:Busy")),
     )
 
 
@@ -43,7 +53,10 @@ def one(match="{}", fault="{kind: ban}"):
     return f"rules:\n  - match: {match}\n    fault: {fault}\n"
 
 
-MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}"
+MS = (
+    "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}, "
+    "{pareto: [LEAST, TAIL]}"
+)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +77,9 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
         (one("{operation: buy}"), f"f:2: operation: 'buy' is not accepted; accepted is {OPERATIONS}"),
         (one("{operation: [x]}"), f"f:2: operation: ['x'] is not accepted; accepted is {OPERATIONS}"),
         (one("{opperation: time}"),
-         "f:2: opperation: unknown key; accepted are operation, method, path, nth, every, probability, from, until"),
-        (one("{method: get}"), "f:2: method: 'get' is not accepted; accepted is GET, POST, PUT, DELETE"),
+         "f:2: opperation: unknown key; accepted are operation, method, path, channel, nth, every, "
+         "probability, from, until"),
+        (one("{method: get}"), "f:2: method: 'get' is not accepted; accepted is GET, POST, PUT, DELETE, WS"),
         (one("{path: api}"), "f:2: path: 'api' is not accepted; accepted is a path"),
         (one("{nth: 0}"), "f:2: nth: 0 is not accepted; accepted is a whole number from 1, or a list of them"),
         (one("{nth: [1, true]}"),
@@ -79,7 +93,25 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
          "f:2: until: '2023-03-03' is not accepted; accepted is a simulated time such as 2023-03-03T01:00Z"),
         (one(fault="{}"), "f:3: kind: is missing"),
         (one(fault="{kind: crash}"),
-         "f:3: kind: 'crash' is not accepted; accepted is latency, rate_limit, ban, server_error, timeout"),
+         "f:3: kind: 'crash' is not accepted; accepted is latency, clock_skew, false_tick, rate_limit, ban, nonce, "
+         "maintenance, server_error, timeout, reset, half_json, drop, silence, lose, repeat, late, reorder, price_gap"),
+        (one("{channel: book}"),
+         "f:2: channel: is not of the fault ban; accepted are operation, method, path, nth, every, probability, "
+         "from, until"),
+        (one("{method: GET}", "{kind: drop}"),
+         "f:2: method: is not of the fault drop; accepted are path, channel, nth, every, probability, from, until"),
+        (one("{nth: 1}", "{kind: price_gap, factor: 0.9}"),
+         "f:2: nth: is not of the fault price_gap; accepted are from, until"),
+        (one("{}", "{kind: price_gap, factor: 0.9}"), "f:2: from: is missing; a price gap needs its instant"),
+        (one("{channel: book}", "{kind: false_tick, factor: 2}"),
+         "f:2: channel: 'book' is not accepted; accepted is quote for false ticks on streams, or none for those in "
+         "answers"),
+        (one(fault="{kind: false_tick}"),
+         "f:3: factor: nothing is not accepted; accepted is a number from 0.000001, such as 0.93 for 7 % below"),
+        (one(fault="{kind: clock_skew, ms: 0.5}"),
+         "f:3: ms: 0.5 is not accepted; accepted is milliseconds, also below 0"),
+        (one(fault="{kind: latency, ms: {pareto: [0, 1]}}"),
+         f"f:3: ms: {{'pareto': [0, 1]}} is not accepted; accepted is {MS}"),
         (one(fault="{kind: ban, ms: 3}"), "f:3: ms: unknown key; accepted are kind, retry_after_s"),
         (one(fault="{kind: latency}"), f"f:3: ms: nothing is not accepted; accepted is {MS}"),
         (one(fault="{kind: latency, ms: -1}"), f"f:3: ms: -1 is not accepted; accepted is {MS}"),
@@ -90,7 +122,7 @@ MS = "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, D
          f"f:3: ms: {{'exponential': 0}} is not accepted; accepted is {MS}"),
         (one(fault="{kind: server_error, status: 404}"), "f:3: status: 404 is not accepted; accepted is 500 to 599"),
         (one(fault="{kind: server_error, code: 3}"),
-         "f:3: code: 3 is not accepted; accepted is a code such as -1001"),
+         "f:3: code: 3 is not accepted; accepted is a code such as -1001 or EService:Busy"),
         (one(fault="{kind: server_error, at: end}"), "f:3: at: 'end' is not accepted; accepted is arrival, answer"),
         (one(fault="{kind: ban, retry_after_s: 1.5}"),
          "f:3: retry_after_s: 1.5 is not accepted; accepted is a whole number of seconds"),
@@ -107,3 +139,9 @@ def test_what_is_wrong_is_named_with_line_key_and_what_is_accepted(text, message
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(ScenarioError, match=r"none\.yaml: cannot read the scenario"):
         load_scenario(tmp_path / "none.yaml")
+
+
+def test_the_scenarios_of_the_documentation_are_scenarios():
+    page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
+    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert [len(read_scenario(text, "docs/paper.md")) for text in shown] == [6, 6]

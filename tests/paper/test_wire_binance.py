@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tradewatch.paper.binance.spot import ROUTES, binance_spot
 from tradewatch.paper.requests import Limits, Request
-from tradewatch.paper.wire_binance import ROUTES, BinanceSpot
 
 WALL_MS = 1_700_000_000_000
 
@@ -31,14 +31,16 @@ def wall():
 @pytest.fixture
 def wire(make, rows, wall):
     exchange, _ = make(rows((100, 100, 100, 100), (100, 110, 99, 105)), spread_bp=20)
-    return BinanceSpot(exchange, Limits(weight_1m=200, orders_10s=3, orders_1d=5), wall)
+    return binance_spot(exchange, Limits(weight_1m=200, orders_10s=3, orders_1d=5), wall)
 
 
 def signed(method, path, secret="paper-secret", key="paper-key", **params):
     params = {"timestamp": WALL_MS, **params}
     text = urlencode(params)
     text += "&signature=" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    return Request(method, path, "" if method == "POST" else text, text if method == "POST" else "", key)
+    return Request(
+        method, path, "" if method == "POST" else text, text if method == "POST" else "", {"x-mbx-apikey": key}
+    )
 
 
 def ask(wire, request):
@@ -151,7 +153,7 @@ def test_market_data(wire):
         {"symbol": "BTCUSDT", "price": "100.00000000"}
     ]
     assert get(wire, "/api/v3/depth", symbol="BTCUSDT", limit=2)[1] == {
-        "lastUpdateId": 1677801600000,
+        "lastUpdateId": 1677801600000000,
         "bids": [["99.90000000", "9000.00000000"], ["99.89000000", "9000.00000000"]],
         "asks": [["100.10000000", "9000.00000000"], ["100.11000000", "9000.00000000"]],
     }
@@ -171,7 +173,7 @@ def test_market_data(wire):
         (signed("GET", "/api/v3/account", key="other"),
          (401, -2015, "Invalid API-key, IP, or permissions for action.")),
         (signed("GET", "/api/v3/account", secret="other"), (400, -1022, "Signature for this request is not valid.")),
-        (Request("GET", "/api/v3/account", "timestamp=1", "", "paper-key"),
+        (Request("GET", "/api/v3/account", "timestamp=1", "", {"x-mbx-apikey": "paper-key"}),
          (400, -1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")),
         (signed("GET", "/api/v3/account", timestamp=""),
          (400, -1102, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")),
@@ -225,7 +227,7 @@ def test_a_signature_covers_query_and_body_together_and_any_order(wire):
     signature = hmac.new(b"paper-secret", payload.encode(), hashlib.sha256).hexdigest().upper()
     request = Request(
         "POST", "/api/v3/order", "symbol=BTCUSDT&side=BUY",
-        f"signature={signature}&type=MARKET&quantity=1&timestamp={WALL_MS}", "paper-key",
+        f"signature={signature}&type=MARKET&quantity=1&timestamp={WALL_MS}", {"x-mbx-apikey": "paper-key"},
     )  # fmt: skip
     assert ask(wire, request)[0] == 200
 
@@ -297,7 +299,7 @@ NAMES = st.sampled_from(
 @given(st.sampled_from(sorted(ROUTES)), st.dictionaries(NAMES, TEXTS, max_size=8), st.integers(0, 130 * 10**9))
 def test_whatever_is_asked_gets_an_answer(make, rows, route, params, later_ns):
     exchange, clock = make(rows((100, 100, 100, 100), (100, 110, 99, 105)), spread_bp=20)
-    wire = BinanceSpot(exchange, Limits(), lambda: WALL_MS * 1_000_000)
+    wire = binance_spot(exchange, Limits(), lambda: WALL_MS * 1_000_000)
     clock.now += later_ns
     defaults = {"symbol": "BTCUSDT", "interval": "1m"} if "symbols" not in params else {}
     method, path = route

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import json
 import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypeVar
@@ -16,18 +18,27 @@ from typing import IO, TypeVar
 import click
 
 from tradewatch.paper import units
+from tradewatch.paper.accounts import Account
 from tradewatch.paper.candles import CandleError, Candles, load_candles, random_candles
-from tradewatch.paper.exchange import Account, Exchange
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
-from tradewatch.paper.requests import Limits
+from tradewatch.paper.perpetual import Perpetual, Terms
+from tradewatch.paper.replay import RecordError, load_record
+from tradewatch.paper.requests import Limits, Tier
 from tradewatch.paper.scenario import ScenarioError, load_scenario, parse_time
+from tradewatch.paper.venues import VENUES
 from tradewatch.runtime.clock import ScaledClock
 
 _T = TypeVar("_T")
 RECORDED = Path(__file__).parent.parent / "paper" / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 RANDOM_DAYS = 7
+DEFAULT_ACCOUNTS = {
+    "binance": "paper-key:paper-secret",
+    "binanceusdm": "paper-key:paper-secret",
+    "kraken": "paper-key:cGFwZXItc2VjcmV0",
+}
 
 EPILOG = """\b
 Examples:
@@ -39,20 +50,42 @@ Examples:
       With faults; the first line on standard output is JSON with url and clock.
   tradewatch paper --candles random:25000 --start 2024-01-01T00:00Z --seed 3
       A random walk from 25,000 for seven days.
+  tradewatch paper --venue kraken --market BTC/USD --candles random:25000 --balance BTC=1,USD=5000
+      Kraken: REST, and websocket v2 at /v2 of the same port.
+  tradewatch paper --venue binance --venue kraken --port 8123
+      Both in one process, on one clock: Binance at port 8123, Kraken at 8124.
+  tradewatch paper --venue binanceusdm --balance USDT=5000 --speed 60
+      Binance's USD-M perpetual (ccxt.binanceusdm), for positions, leverage, funding and liquidation.
+  tradewatch paper --replay requests.jsonl
+      The faults of a recorded run again, request by request.
 
 \b
-A ccxt client for it: rewrite scheme and host of every string in ex.urls['api'] to the url printed, set
-ex.has['fetchCurrencies'] = False and options={'fetchMarkets': {'types': ['spot']}, 'fetchMargins': False}.
+A ccxt client for it: rewrite scheme and host of every string in ex.urls['api'] to the url printed (ws:// for those
+under 'ws'). For Binance also set ex.has['fetchCurrencies'] = False and
+options={'fetchMarkets': {'types': ['spot']}, 'fetchMargins': False}.
 
 \b
-Read GET /paper/books, /paper/requests and /paper/clock. SIGINT or SIGTERM ends it.
+Read GET /paper/books, /paper/requests and /paper/clock; POST /paper/transfer?currency=USDT&amount=100 is a deposit,
+amount=-100 a withdrawal. GET /paper/faults shows the rules, POST /paper/faults adds those of a scenario in its body,
+DELETE /paper/faults takes all out. SIGINT or SIGTERM ends it.
+
+\b
+A scenario is a list of rules: rules: [{match: {operation: order_place, nth: 2}, fault: {kind: timeout}}].
+Faults of requests: latency, clock_skew, false_tick, rate_limit, ban, nonce, maintenance, server_error, timeout, reset,
+half_json; of websocket messages: drop, silence, lose, repeat, late, reorder; of the market: price_gap.
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option(
+    "--venue", "venues", multiple=True, type=click.Choice(list(VENUES)),
+    help="Whose protocol; repeat for more, each a venue with books of its own, on the ports from --port on. "
+    "Default binance.",
+)  # fmt: skip
+@click.option(
     "--account", "accounts", multiple=True, metavar="KEY:SECRET",
-    help="API key and secret; repeat for more accounts. Default paper-key:paper-secret.",
+    help="API key and secret; repeat for more accounts. Default paper-key:paper-secret; of kraken, whose secrets are "
+    "base64, paper-key:cGFwZXItc2VjcmV0.",
 )  # fmt: skip
 @click.option("--balance", default="BTC=1,USDT=5000", show_default=True, help="What every account starts with.")
 @click.option("--market", "symbols", multiple=True, help="BASE/QUOTE; repeat for more. Default BTC/USDT.")
@@ -67,21 +100,31 @@ Read GET /paper/books, /paper/requests and /paper/clock. SIGINT or SIGTERM ends 
 @click.option("--speed", default=1.0, show_default=True, help="Simulated seconds in a real second.")
 @click.option("--seed", default=0, show_default=True, help="Of random walks and of the scenario's probabilities.")
 @click.option("--scenario", metavar="FILE", help="YAML with faults; see the documentation of the paper exchange.")
+@click.option("--replay", metavar="FILE", help="A request log; its faults happen again, after those of --scenario.")
 @click.option("--port", default=0, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
 @click.option("--spread-bp", default=2.0, show_default=True, help="Bid to ask in basis points of the mid.")
-@click.option("--maker-fee", default="0.001", show_default=True, help="Rate, on the asset received.")
-@click.option("--taker-fee", default="0.001", show_default=True, help="Rate, on the asset received.")
+@click.option("--maker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0002.")
+@click.option("--taker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0005.")
+@click.option(
+    "--funding-rate", default="0.0001", show_default=True,
+    help="Of binanceusdm: what longs pay shorts every eight hours; below zero the other way.",
+)  # fmt: skip
 @click.option(
     "--fee-currency", metavar="CODE",
     help="Charge fees in this currency (such as BNB), 25 % less, while the account holds enough.",
 )  # fmt: skip
 @click.option("--fee-price", help="Its price in quote, where no --market has it.")
-@click.option("--weight-limit", default=6000, show_default=True, help="Request weight a real minute.")
-@click.option("--order-limit", default=100, show_default=True, help="Orders an account in ten real seconds.")
+@click.option("--weight-limit", type=int, help="Request weight a real minute. Default 6000; of binanceusdm 2400.")
+@click.option("--order-limit", type=int, help="Orders an account in ten real seconds. Default 100; of binanceusdm 300.")
+@click.option(
+    "--tier", default="intermediate", show_default=True, type=click.Choice(["starter", "intermediate", "pro"]),
+    help="Of Kraken's rate limits.",
+)  # fmt: skip
 @click.option("--log-file", metavar="FILE", help="Append the request log as JSON lines.")
 @click.option("--json", "as_json", is_flag=True, help="Say that it is ready as one line of JSON.")
 def paper(
     *,
+    venues: tuple[str, ...],
     accounts: tuple[str, ...],
     balance: str,
     symbols: tuple[str, ...],
@@ -90,18 +133,21 @@ def paper(
     speed: float,
     seed: int,
     scenario: str | None,
+    replay: str | None,
     port: int,
     spread_bp: float,
-    maker_fee: str,
-    taker_fee: str,
+    maker_fee: str | None,
+    taker_fee: str | None,
+    funding_rate: str,
     fee_currency: str | None,
     fee_price: str | None,
-    weight_limit: int,
-    order_limit: int,
+    weight_limit: int | None,
+    order_limit: int | None,
+    tier: Tier,
     log_file: str | None,
     as_json: bool,
 ) -> None:
-    """Serve a paper exchange: Binance spot's REST protocol on loopback, on recorded or random prices.
+    """Serve a paper exchange on loopback, on recorded or random prices: Binance spot and perpetual, Kraken spot.
 
     Orders are matched in simulated time, with fees, filters and balances as the venue has them. No real money and no
     real venue: the server listens on 127.0.0.1 alone.
@@ -118,31 +164,55 @@ def paper(
     if not 0 <= port < 65536:
         raise _refused("--port", port, "0 to 65535")
     names = symbols or ("BTC/USDT",)
-    markets = _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp)
-    fees = Fees(_rate("--maker-fee", maker_fee), _rate("--taker-fee", taker_fee), _third(fee_currency, fee_price))
-    keys = _accounts(accounts or ("paper-key:paper-secret",), _balances(balance))
+    chosen = tuple(dict.fromkeys(venues)) or ("binance",)
+    held = _balances(balance)
+    keys = {venue: _accounts(accounts or (DEFAULT_ACCOUNTS[venue],), held, venue) for venue in chosen}
+    markets = {venue: _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp) for venue in chosen}
+    fees = {venue: _fees(venue, maker_fee, taker_fee, _third(fee_currency, fee_price)) for venue in chosen}
+    funding = _funding(funding_rate)
     try:
-        rules = load_scenario(scenario) if scenario else ()
-    except ScenarioError as error:
+        rules = (*(load_scenario(scenario) if scenario else ()), *(load_record(replay) if replay else ()))
+    except (ScenarioError, RecordError) as error:
         raise click.ClickException(str(error)) from error
+    for rule in rules:
+        if rule.fault.market not in (None, *names):
+            raise click.ClickException(f"{scenario}: market {rule.fault.market}: accepted is {', '.join(names)}")
 
     async def run(log: IO[bytes] | None) -> None:
         clock = ScaledClock(start_ns, speed, time.time_ns())
-        exchange = Exchange(markets, keys, clock, fees)
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        limits = Limits(weight_limit, order_limit)
-        async with serve(exchange, port=port, faults=Faults(rules, seed), limits=limits, log_file=log) as server:
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+        async with AsyncExitStack() as servers:
+            urls = {}
+            for number, venue in enumerate(chosen):
+                exchange: Exchange | Perpetual
+                weight, orders = (2_400, 300) if venue == "binanceusdm" else (6_000, 100)
+                if venue == "binanceusdm":
+                    terms = Terms(fees[venue].maker, fees[venue].taker, funding_rate=funding)
+                    exchange = Perpetual(markets[venue], keys[venue], clock, terms)
+                else:
+                    exchange = Exchange(markets[venue], keys[venue], clock, fees[venue])
+                serving = serve(
+                    exchange,
+                    venue=venue,
+                    port=port + number if port else 0,
+                    faults=Faults(rules, seed),
+                    limits=Limits(weight_limit or weight, order_limit or orders, tier=tier),
+                    log_file=log,
+                )
+                urls[venue] = (await servers.enter_async_context(serving)).url
             ready = {
-                "url": server.url,
+                "url": urls[chosen[0]],
+                "urls": urls,
                 "start_ns": clock.start_ns,
                 "speed": clock.speed,
                 "origin_ns": clock.origin_ns,
                 "markets": list(names),
             }
             at = datetime.fromtimestamp(start_ns / 1e9, UTC).isoformat(timespec="seconds")
-            human = f"Paper exchange at {server.url}: {', '.join(names)} from {at} at {speed:g} x. Ctrl-C ends it."
+            where = ", ".join(f"{url} ({venue})" for venue, url in urls.items())
+            human = f"Paper exchange at {where}: {', '.join(names)} from {at} at {speed:g} x. Ctrl-C ends it."
             click.echo(json.dumps(ready) if as_json else human)
             sys.stdout.flush()
             await stop.wait()
@@ -178,6 +248,21 @@ def _rate(option: str, text: str) -> int:
     if rate >= units.ONE // 2:
         raise _refused(option, text, "a rate below 0.5, such as 0.001")
     return rate
+
+
+def _fees(venue: str, maker: str | None, taker: str | None, third: ThirdCurrency | None) -> Fees:
+    usual = ("0.0002", "0.0005") if venue == "binanceusdm" else ("0.001", "0.001")
+    return Fees(
+        _rate("--maker-fee", maker or usual[0]),
+        _rate("--taker-fee", taker or usual[1]),
+        third,
+        charged_in="quote" if venue == "kraken" else "received",
+    )
+
+
+def _funding(text: str) -> int:
+    rate = _rate("--funding-rate", text.removeprefix("-"))
+    return -rate if text.startswith("-") else rate
 
 
 def _third(currency: str | None, price: str | None) -> ThirdCurrency | None:
@@ -245,14 +330,23 @@ def _balances(text: str) -> dict[str, str]:
     return balances
 
 
-def _accounts(given: tuple[str, ...], balances: dict[str, str]) -> list[Account]:
+def _accounts(given: tuple[str, ...], balances: dict[str, str], venue: str) -> list[Account]:
     accounts = []
     for number, pair in enumerate(given, start=1):
         key, colon, secret = pair.partition(":")
         if not (colon and key and secret):
             raise click.ClickException(f"--account number {number}: accepted is KEY:SECRET, neither of them empty")
+        if venue == "kraken" and not _is_base64(secret):
+            raise click.ClickException(f"--account number {number}: a secret of kraken is base64, such as cGFwZXI=")
         name = "main" if number == 1 else f"account-{number}"
         accounts.append(Account(key, secret, balances, name))
     if len({account.key for account in accounts}) != len(accounts):
         raise click.ClickException("--account: two accounts have the same key; accepted is each key once")
     return accounts
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except binascii.Error:
+        return False

@@ -1,4 +1,4 @@
-"""A paper exchange: Binance spot's REST protocol on loopback, matching on recorded or random prices, with faults.
+"""A paper exchange: Binance spot and Kraken spot on loopback, matching on recorded or random prices, with faults.
 
 The core (`Exchange`) does no input or output and is handed its clock; `serve` puts it behind sockets and needs aiohttp
 (`pip install 'tradewatch[server]'`).
@@ -9,12 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tradewatch.paper.accounts import Account
 from tradewatch.paper.candles import CandleError, Candles, load_candles, random_candles
-from tradewatch.paper.errors import VenueError
-from tradewatch.paper.exchange import Account, Exchange
+from tradewatch.paper.errors import Refusal
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.market import Market
+from tradewatch.paper.perpetual import Perpetual, Terms
 from tradewatch.paper.requests import Limits
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ __all__ = [
     "Limits",
     "Market",
     "PaperServer",
+    "Perpetual",
+    "Refusal",
+    "Terms",
     "ThirdCurrency",
-    "VenueError",
     "load_candles",
     "random_candles",
     "serve",

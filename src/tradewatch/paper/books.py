@@ -7,6 +7,8 @@ The rule, per account and symbol, with a signed amount:
 - A fee in a third currency is a disposal of that currency at its mid against the quote if the venue trades it, its
   value counted as f_q of the trade. Without such a market it is unvalued: no part of f_q, and listed.
 - A fill through zero closes first and then opens, fees pro rata by quantity.
+- A deposit of base adds at the mid of the first listed market with that base; a withdrawal and its fee take away at
+  the average, so neither is profit or loss.
 - Base held at the start is a position of the first listed market with that base, at the symbol's opening mark.
 
 Realised is net of fees. Nothing here is shared with the exchange's own bookkeeping. A position's average and realised
@@ -21,8 +23,9 @@ from fractions import Fraction
 
 import msgspec
 
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument
-from tradewatch.paper.journal import Booked, Journal
+from tradewatch.paper.journal import Booked, Journal, Moved
 from tradewatch.paper.units import ONE
 
 
@@ -73,9 +76,12 @@ class Books:
 
     def read(self) -> Mapping[str, AccountBooks]:
         """The books up to the last trade of the journal."""
-        for booked in self._journal.trades[self._booked :]:
-            self._book(booked)
-        self._booked = len(self._journal.trades)
+        for line in self._journal.lines[self._booked :]:
+            if isinstance(line, Booked):
+                self._book(line)
+            else:
+                self._move(line)
+        self._booked = len(self._journal.lines)
         self._open(self._journal.opening_marks)
         return self._accounts
 
@@ -116,6 +122,21 @@ class Books:
             position = changed(position, -(quantity + base_fee), value - quote_fee)
         account.positions[trade.symbol] = position
 
+    def _move(self, moved: Moved) -> None:
+        if moved.mid is None:
+            return
+        (symbol, mid), transfer = moved.mid, moved.transfer
+        self._open([symbol])
+        positions = self._accounts[moved.account].positions
+        position = positions.get(symbol, Position())
+        if transfer.kind == "deposit":
+            positions[symbol] = changed(position, transfer.amount - transfer.fee, transfer.amount * mid)
+        else:
+            left = position.amount - transfer.amount - transfer.fee
+            positions[symbol] = msgspec.structs.replace(
+                position, amount=left, average_over=position.average_over if left else 0
+            )
+
 
 def changed(position: Position, delta: int, value: int) -> Position:
     """A position after `delta` of base, bought (above zero) at a cost of `value` or sold for proceeds of `value`.
@@ -143,3 +164,8 @@ def changed(position: Position, delta: int, value: int) -> Position:
     size = abs(delta)
     realised = realised * size + sign * abs(amount) * (value * over - size * average)
     return Position(left, value * over, realised, over * size)
+
+
+def books_of(exchange: Exchange) -> Books:
+    """The books of an exchange."""
+    return Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)

@@ -138,6 +138,24 @@ def random_candles(price: str, start_ns: int, minutes: int, seed: int, volatilit
     return _candles(start_ns // MINUTE_NS * MINUTE_NS, table, 2)
 
 
+def gapped(candles: Candles, from_ns: int, until_ns: int | None, factor: int, tick: int) -> Candles:
+    """The same candles with the prices of the whole minutes in [from, until) multiplied by millionths, in ticks."""
+    first = max(-(-(from_ns - candles.start_ns) // MINUTE_NS), 0)
+    last = len(candles) if until_ns is None else max((until_ns - candles.start_ns) // MINUTE_NS, first)
+
+    def moved(prices: tuple[int, ...]) -> tuple[int, ...]:
+        scaled = (max(price * factor // (1_000_000 * tick), 1) * tick for price in prices[first:last])
+        return (*prices[:first], *scaled, *prices[last:])
+
+    return msgspec.structs.replace(
+        candles,
+        open=moved(candles.open),
+        high=moved(candles.high),
+        low=moved(candles.low),
+        close=moved(candles.close),
+    )
+
+
 def _candles(start_ns: int, table: list[_Row], places: int) -> Candles:
     opens, highs, lows, closes, volumes = zip(*table, strict=True)
     return Candles(start_ns, opens, highs, lows, closes, volumes, places)

@@ -5,14 +5,16 @@ Amounts are decimal strings rounded half-even to 18 places; times are epoch nano
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tradewatch.model.clock import Clock
+from tradewatch.paper.accounts import Holding, Transfer
 from tradewatch.paper.books import Books
-from tradewatch.paper.exchange import Exchange, Holding
+from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.journal import Mark
 from tradewatch.paper.orders import Order, Trade
-from tradewatch.paper.units import ONE
+from tradewatch.paper.perpetual import Perpetual
+from tradewatch.paper.units import ONE, parse
 
 PLACES = 18
 
@@ -25,8 +27,8 @@ def decimal(numerator: int, denominator: int = 1) -> str:
     return ("-" if numerator < 0 and scaled else "") + _plain(scaled, PLACES)
 
 
-def books(exchange: Exchange, kept: Books) -> dict[str, object]:
-    """GET /paper/books."""
+def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str] = int) -> dict[str, object]:
+    """GET /paper/books; `name_of` gives an order's id as the venue's clients know it."""
     now_ns = exchange.advance()
     marks = {symbol: Mark(market.quote(now_ns).mid, now_ns) for symbol, market in exchange.markets.items()}
     accounts = kept.read()
@@ -40,8 +42,9 @@ def books(exchange: Exchange, kept: Books) -> dict[str, object]:
                 currency: {"free": _units(held.free), "locked": _units(held.locked)}
                 for currency, held in holdings.items()
             },
-            "orders": [_order(order, exchange) for order in exchange.orders(name)],
-            "trades": [_trade(trade, exchange) for trade in exchange.trades(name)],
+            "orders": [_order(order, exchange, name_of) for order in exchange.orders(name)],
+            "trades": [_trade(trade, exchange, name_of) for trade in exchange.trades(name)],
+            "transfers": [_transfer(one) for one in exchange.transfers(name)],
             "fees": {currency: _units(fee) for currency, fee in book.fees.items()},
             "unvalued_fees": {currency: _units(fee) for currency, fee in book.unvalued_fees.items()},
             "positions": {
@@ -65,6 +68,30 @@ def books(exchange: Exchange, kept: Books) -> dict[str, object]:
         "opening_marks": _marks(exchange, exchange.journal.opening_marks),
         "accounts": shown,
     }
+
+
+def transfer(exchange: Exchange | Perpetual, options: Mapping[str, str]) -> dict[str, object]:
+    """POST /paper/transfer: money that comes in (`amount` above zero) or goes out, with a `fee`.
+
+    Args:
+        exchange: where it happens, now.
+        options: `currency` and `amount`; `account` (the first one unless said) and `fee` (0).
+
+    Raises:
+        ValueError: a missing or unusable option.
+        Refusal: unknown currency, too little free.
+    """
+    account, currency = options.get("account", exchange.names[0]), options.get("currency", "")
+    amount = options.get("amount", "")
+    if account not in exchange.names:
+        raise ValueError(f"account={account!r}; accepted is one of {', '.join(exchange.names)}")
+    size = parse(amount.removeprefix("-"))
+    if not size:
+        raise ValueError("amount=0; accepted is an amount other than zero")
+    exchange.advance()
+    sign = -1 if amount.startswith("-") else 1
+    moved = exchange.transfer(account, currency, sign * size, parse(options.get("fee", "0")))
+    return _transfer(moved)
 
 
 def equity(
@@ -103,6 +130,17 @@ def clock(clock_: Clock, wall_ns: int) -> dict[str, object]:
     }
 
 
+def _transfer(transfer_: Transfer) -> dict[str, object]:
+    return {
+        "transfer_id": transfer_.transfer_id,
+        "kind": transfer_.kind,
+        "currency": transfer_.currency,
+        "amount": _units(transfer_.amount),
+        "fee": _units(transfer_.fee),
+        "at_ns": transfer_.at_ns,
+    }
+
+
 def _units(amount: int) -> str:
     return ("-" if amount < 0 else "") + _plain(abs(amount), 8)
 
@@ -120,9 +158,9 @@ def _marks(exchange: Exchange, marks: Mapping[str, Mark]) -> dict[str, object]:
     }
 
 
-def _order(order: Order, exchange: Exchange) -> dict[str, object]:
+def _order(order: Order, exchange: Exchange, name_of: Callable[[int], int | str]) -> dict[str, object]:
     return {
-        "order_id": order.order_id,
+        "order_id": name_of(order.order_id),
         "client_order_id": order.client_id,
         "symbol": exchange.markets[order.symbol].instrument.symbol,
         "side": order.side,
@@ -138,10 +176,10 @@ def _order(order: Order, exchange: Exchange) -> dict[str, object]:
     }
 
 
-def _trade(trade: Trade, exchange: Exchange) -> dict[str, object]:
+def _trade(trade: Trade, exchange: Exchange, name_of: Callable[[int], int | str]) -> dict[str, object]:
     return {
         "trade_id": trade.trade_id,
-        "order_id": trade.order_id,
+        "order_id": name_of(trade.order_id),
         "client_order_id": trade.client_id,
         "symbol": exchange.markets[trade.symbol].instrument.symbol,
         "side": trade.side,

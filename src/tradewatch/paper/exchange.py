@@ -7,62 +7,21 @@ the instants at which the path reached them, so a fill does not depend on when a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from tradewatch.model.clock import Clock
 from tradewatch.paper import matching, units
-from tradewatch.paper.errors import VenueError
-from tradewatch.paper.fees import Fees, received_fee, third_fee
-from tradewatch.paper.instrument import Instrument, check_notional, check_price, check_quantity
+from tradewatch.paper.accounts import Account, Entry, Holding, State, Transfer
+from tradewatch.paper.admission import Admitted, admit
+from tradewatch.paper.errors import Refusal
+from tradewatch.paper.feed import Feed, Quoted, prints_between
+from tradewatch.paper.fees import Fees
 from tradewatch.paper.journal import Journal
-from tradewatch.paper.market import Market, Quote
-from tradewatch.paper.orders import NewOrder, Order, Role, Side, Trade
-
-MAX_OPEN_ORDERS = 200
-FIRST_TRADE_ID = 1_000_000_000  # own trades; ids below are the recorded tape's
-
-
-class Account(msgspec.Struct, frozen=True):
-    """A key, its secret and what it starts with. `name` stands for it wherever the key must not be shown.
-
-    Args:
-        key: sent as X-MBX-APIKEY.
-        secret: of the HMAC.
-        balances: currency to plain decimal, such as `{"BTC": "1", "USDT": "5000"}`.
-        name: in books and request log.
-    """
-
-    key: str
-    secret: str
-    balances: Mapping[str, str]
-    name: str = "main"
-
-    def __repr__(self) -> str:
-        return f"Account(name={self.name!r})"
-
-
-class Holding(msgspec.Struct):
-    """One currency of one account, units of 10^-8."""
-
-    free: int = 0
-    locked: int = 0
-
-
-class _Ledger:
-    """What one account holds and has ordered."""
-
-    def __init__(self, account: Account, currencies: Iterable[str]) -> None:
-        self.account = account
-        self.holdings = {currency: Holding() for currency in currencies}
-        for currency, amount in account.balances.items():
-            self.holdings.setdefault(currency, Holding()).free = units.parse(amount)
-        self.orders: dict[int, Order] = {}
-        self.open: dict[int, Order] = {}
-        self.by_client: dict[tuple[str, str], int] = {}
-        self.trades: list[Trade] = []
-        self.updated_ns = 0
+from tradewatch.paper.market import MILLIONTHS, Market, Quote
+from tradewatch.paper.orders import NewOrder, Order, OrderType, Trade
+from tradewatch.paper.settlement import Settlement
 
 
 class Exchange:
@@ -76,10 +35,12 @@ class Exchange:
 
     Attributes:
         now_ns: the instant that everything happens at.
-        markets: by venue symbol, in the order given.
+        markets: by id, such as BTCUSDT, in the order given.
         accounts: by key.
         names: of the accounts, in the order given.
         journal: what the books are kept from.
+        feed: tells listeners what happens.
+        told_factor: of the prices that market data tells, in millionths; other than 1 during a false tick.
 
     Raises:
         ValueError: no market or account, a repeated symbol, key or name, a balance that is not a plain decimal, a
@@ -101,75 +62,224 @@ class Exchange:
         self.names = [account.name for account in account_list]
         self.clock = clock
         self.fees = fees or Fees()
+        self.feed = Feed()
         self.currencies = _currencies(market_list, account_list, self.fees)
-        self._ledgers = {account.name: _Ledger(account, self.currencies) for account in account_list}
+        self._states = {account.name: State(account, self.currencies) for account in account_list}
         self.now_ns = clock.now_ns()
         for market in market_list:
             if not market.candles.start_ns <= self.now_ns < market.end_ns:
                 raise ValueError(f"{market.instrument.symbol}: the clock stands outside the candles")
+        self.told_factor = MILLIONTHS
         self._last_order_id = 0
-        self._last_trade_id = dict.fromkeys(self.markets, FIRST_TRADE_ID - 1)
-        opening = {name: ledger.account.balances for name, ledger in self._ledgers.items()}
+        self._last_quotes: dict[str, tuple[int, int]] = {}
+        opening = {name: state.account.balances for name, state in self._states.items()}
         self.journal = Journal({name: _parsed(balances) for name, balances in opening.items()})
+        self._settlement = Settlement(self.markets, self.fees, self.journal, self.feed)
 
     def advance(self) -> int:
         """Carry every market on to the present; returns it, epoch nanoseconds of simulated time."""
         now_ns = max(self.clock.now_ns(), self.now_ns)
-        due: list[tuple[int, int, str, Order]] = []
-        for name, ledger in self._ledgers.items():
-            for symbol in {order.symbol for order in ledger.open.values()}:
-                resting = (order for order in ledger.open.values() if order.symbol == symbol)
+        due: list[tuple[int, int, str, Order, bool]] = []
+        for name, state in self._states.items():
+            for symbol in {order.symbol for order in state.open.values()}:
+                resting = [order for order in state.open.values() if order.symbol == symbol]
                 due += (
-                    (at_ns, order.order_id, name, order)
+                    (at_ns, order.order_id, name, order, True)
                     for at_ns, order in matching.crossings(self.markets[symbol], resting, self.now_ns, now_ns)
                 )
-        for at_ns, _, name, order in sorted(due, key=lambda fill: fill[:2]):
-            self._fill(self._ledgers[name], order, order.price, "maker", at_ns)
+                filled = {order_id for _, order_id, *_ in due}
+                due += (
+                    (order.expires_ns, order.order_id, name, order, False)
+                    for order in resting
+                    if order.expires_ns is not None and order.expires_ns <= now_ns and order.order_id not in filled
+                )
+        prints = prints_between(self.markets.values(), self.now_ns, now_ns) if self.feed.is_heard else []
+        for at_ns, _, name, order, is_fill in sorted(due, key=lambda happens: happens[:2]):
+            while prints and prints[0].print.at_ns <= at_ns:
+                self.feed.publish(prints.pop(0))
+            if is_fill:
+                self._settlement.fill(self._states[name], order, order.price, "maker", at_ns)
+            else:
+                self._settlement.end(self._states[name], order, "EXPIRED", at_ns, change="expired")
+        for printed in prints:
+            self.feed.publish(printed)
         self.now_ns = now_ns
+        if self.feed.is_heard:
+            self._publish_quotes()
         return now_ns
 
     def market(self, symbol: str) -> Market:
-        """The market of a venue symbol.
+        """The market of an id.
 
         Raises:
-            VenueError: -1121.
+            Refusal: unknown_symbol.
         """
         try:
             return self.markets[symbol]
         except KeyError:
-            raise VenueError(-1121, "Invalid symbol.") from None
+            raise Refusal("unknown_symbol") from None
+
+    def told(self, market: Market) -> Quote:
+        """The quote of the present that market data tells: the market's own but for a false tick."""
+        return market.quote(self.now_ns, self.told_factor)
 
     def quoted(self, account: str | None, symbol: str, quote: Quote) -> None:
         """Note that a client was told a symbol's mid: one account's client, or (None) anybody's."""
-        self.journal.quoted(list(self._ledgers) if account is None else [account], symbol, quote)
+        self.journal.quoted(list(self._states) if account is None else [account], symbol, quote)
+
+    def check(self, account: str, request: NewOrder) -> None:
+        """Judge an order without placing it. Raises as `submit`."""
+        admit(request, self.market(request.symbol), self._states[account], self.fees, now_ns=self.now_ns)
 
     def submit(self, account: str, request: NewOrder) -> tuple[Order, list[Trade]]:
         """Place an order; returns it as it stands after matching, with its trades.
 
         Raises:
-            VenueError: unknown symbol, closed market, filter, balance, duplicate client id, post-only that would take.
+            Refusal: unknown symbol, closed market, filter, balance, duplicate client id, post-only that would take.
         """
+        state = self._states[account]
+        return self._place(
+            state, request, admit(request, self.market(request.symbol), state, self.fees, now_ns=self.now_ns)
+        )
+
+    def amend(
+        self, account: str, order_id: int, price: int | None, quantity: int | None, *, post_only: bool = False
+    ) -> tuple[Order, list[Trade]]:
+        """Change price or quantity of an open order, which keeps its ids; None leaves what it was.
+
+        Raises:
+            Refusal: order_not_open, or as `submit`; the order then stands as before.
+        """
+        state = self._states[account]
+        order = self._open(state, order_id)
+        kind: OrderType = "LIMIT_MAKER" if post_only else order.type
+        request = NewOrder(
+            order.symbol,
+            order.side,
+            kind,
+            order.time_in_force,
+            quantity=order.quantity if quantity is None else quantity,
+            price=order.price if price is None else price,
+            fee_in=order.fee_in,
+        )
+        admitted = admit(request, self.markets[order.symbol], state, self.fees, now_ns=self.now_ns, replacing=order)
+        state.reserve(admitted.currency, admitted.reserve - order.reserved)
+        amended = msgspec.structs.replace(
+            order,
+            price=admitted.price,
+            quantity=admitted.quantity,
+            reserved=admitted.reserve,
+            updated_ns=self.now_ns,
+        )
+        state.open[order_id] = state.orders[order_id] = amended
+        state.updated_ns = self.now_ns
+        self._settlement.tell(state, "amended", amended, (admitted.currency,), self.now_ns)
+        if admitted.outcome != "fill":
+            return amended, []
+        trade = self._settlement.fill(state, amended, admitted.trade_price, "taker", self.now_ns)
+        return state.orders[order_id], [trade]
+
+    def replace(self, account: str, order_id: int, request: NewOrder) -> tuple[Order, list[Trade]]:
+        """Cancel an open order and place another with its money, or do neither.
+
+        Raises:
+            Refusal: order_not_open, or as `submit`; the old order then stays.
+        """
+        state = self._states[account]
+        order = self._open(state, order_id)
+        admitted = admit(request, self.market(request.symbol), state, self.fees, now_ns=self.now_ns, replacing=order)
+        self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled", reason="replaced")
+        return self._place(state, request, admitted)
+
+    def cancel(
+        self, account: str, symbol: str | None, order_id: int | None, client_id: str | None, reason: str | None = None
+    ) -> Order:
+        """Cancel an open order by id, client id or both; `symbol` None takes the order's own.
+
+        Raises:
+            Refusal: order_not_open, also when it is not known; unknown_symbol.
+        """
+        state = self._states[account]
+        if symbol is not None:
+            self.market(symbol)
+        order = state.find(symbol, order_id, client_id)
+        if order is None or not order.is_open:
+            raise Refusal("order_not_open")
+        return self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled", reason=reason)
+
+    def cancel_all(self, account: str, symbol: str) -> list[Order]:
+        """Cancel every open order of a symbol.
+
+        Raises:
+            Refusal: order_not_open, none is; unknown_symbol.
+        """
+        state = self._states[account]
+        self.market(symbol)
+        orders = [order for order in state.open.values() if order.symbol == symbol]
+        if not orders:
+            raise Refusal("order_not_open")
+        return [self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled") for order in orders]
+
+    def order(self, account: str, symbol: str | None, order_id: int | None, client_id: str | None) -> Order:
+        """One order, open or not; `symbol` None takes any.
+
+        Raises:
+            Refusal: order_not_found, unknown_symbol.
+        """
+        if symbol is not None:
+            self.market(symbol)
+        order = self._states[account].find(symbol, order_id, client_id)
+        if order is None:
+            raise Refusal("order_not_found")
+        return order
+
+    def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
+        """What rests in the book, oldest first."""
+        return [order for order in self._states[account].open.values() if symbol in (None, order.symbol)]
+
+    def orders(self, account: str, symbol: str | None = None) -> list[Order]:
+        """Every order ever accepted, oldest first."""
+        return [order for order in self._states[account].orders.values() if symbol in (None, order.symbol)]
+
+    def trades(self, account: str, symbol: str | None = None) -> list[Trade]:
+        """Every fill, in order of simulated time."""
+        return [trade for trade in self._states[account].trades if symbol in (None, trade.symbol)]
+
+    def holdings(self, account: str) -> dict[str, Holding]:
+        """Free and locked of every currency; copies."""
+        return {currency: Holding(held.free, held.locked) for currency, held in self._states[account].holdings.items()}
+
+    def statement(self, account: str) -> list[Entry]:
+        """Every line of the account's statement, oldest first."""
+        return list(self._states[account].statement)
+
+    def transfers(self, account: str) -> list[Transfer]:
+        """Deposits and withdrawals, oldest first."""
+        return list(self._states[account].transfers)
+
+    def transfer(self, account: str, currency: str, amount: int, fee: int = 0) -> Transfer:
+        """Move money in (`amount` above zero) or out (below); a withdrawal's fee is paid on top.
+
+        Raises:
+            Refusal: unknown_currency, insufficient_balance.
+        """
+        state = self._states[account]
+        return self._settlement.transfer(state, currency, amount, fee, self.now_ns)
+
+    def updated_ns(self, account: str) -> int:
+        """When the account last changed; 0 if it never did."""
+        return self._states[account].updated_ns
+
+    def _open(self, state: State, order_id: int) -> Order:
+        order = state.open.get(order_id)
+        if order is None:
+            raise Refusal("order_not_open")
+        return order
+
+    def _place(self, state: State, request: NewOrder, admitted: Admitted) -> tuple[Order, list[Trade]]:
         now_ns = self.now_ns
-        ledger = self._ledgers[account]
-        market = self.market(request.symbol)
-        instrument = market.instrument
-        quote = market.quote(now_ns)
-        if now_ns >= market.end_ns:
-            raise VenueError(-1013, "Market is closed.")
-        price, quantity = _checked(request, instrument, quote)
-        becomes = matching.outcome(request, quote)
-        if request.client_id is not None:
-            known = ledger.by_client.get((request.symbol, request.client_id))
-            if known in ledger.open:
-                raise VenueError(-2010, "Duplicate order sent.")
-        if sum(order.symbol == request.symbol for order in ledger.open.values()) >= MAX_OPEN_ORDERS:
-            raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
-        trade_price = matching.touch(request.side, quote) if becomes == "fill" else price
-        currency, amount = _needed(instrument, request.side, trade_price, quantity)
-        holding = ledger.holdings[currency]
-        if holding.free < max(amount, _needed(instrument, request.side, price or trade_price, quantity)[1]):
-            raise VenueError(-2010, "Account has insufficient balance for requested action.")
         self._last_order_id += 1
+        expires = admitted.outcome == "expire"
         order = Order(
             order_id=self._last_order_id,
             client_id=request.client_id or f"paper-{self._last_order_id}",
@@ -177,184 +287,35 @@ class Exchange:
             side=request.side,
             type=request.type,
             time_in_force=request.time_in_force,
-            price=price,
-            quantity=quantity,
+            price=admitted.price,
+            quantity=admitted.quantity,
             quote_quantity=request.quote_quantity or 0,
             created_ns=now_ns,
             updated_ns=now_ns,
-            status="EXPIRED" if becomes == "expire" else "NEW",
+            reserved=0 if expires else admitted.reserve,
+            client_named=request.client_id is not None,
+            user_ref=request.user_ref,
+            expires_ns=request.expires_ns,
+            fee_in=admitted.fee_in,
         )
-        ledger.by_client[order.symbol, order.client_id] = order.order_id
-        ledger.orders[order.order_id] = order
-        ledger.updated_ns = now_ns
-        if becomes == "expire":
+        state.by_client[order.symbol, order.client_id] = order.order_id
+        state.orders[order.order_id] = state.open[order.order_id] = order
+        state.updated_ns = now_ns
+        state.reserve(admitted.currency, order.reserved)
+        self._settlement.tell(state, "new", order, () if expires else (admitted.currency,), now_ns)
+        if expires:
+            return self._settlement.end(state, order, "EXPIRED", now_ns, change="expired", reason="time_in_force"), []
+        if admitted.outcome == "rest":
             return order, []
-        holding.free -= amount
-        holding.locked += amount
-        ledger.open[order.order_id] = order
-        if becomes == "rest":
-            return order, []
-        trade = self._fill(ledger, order, trade_price, "taker", now_ns)
-        return ledger.orders[order.order_id], [trade]
+        trade = self._settlement.fill(state, order, admitted.trade_price, "taker", now_ns)
+        return state.orders[order.order_id], [trade]
 
-    def cancel(self, account: str, symbol: str, order_id: int | None, client_id: str | None) -> Order:
-        """Cancel an open order by id, client id or both.
-
-        Raises:
-            VenueError: -2011 not open or not known, -1121.
-        """
-        ledger = self._ledgers[account]
-        self.market(symbol)
-        order = _find(ledger, symbol, order_id, client_id)
-        if order is None or not order.is_open:
-            raise VenueError(-2011, "Unknown order sent.")
-        return self._cancel(ledger, order)
-
-    def cancel_all(self, account: str, symbol: str) -> list[Order]:
-        """Cancel every open order of a symbol.
-
-        Raises:
-            VenueError: -2011 none is open, -1121.
-        """
-        ledger = self._ledgers[account]
-        self.market(symbol)
-        orders = [order for order in ledger.open.values() if order.symbol == symbol]
-        if not orders:
-            raise VenueError(-2011, "Unknown order sent.")
-        return [self._cancel(ledger, order) for order in orders]
-
-    def order(self, account: str, symbol: str, order_id: int | None, client_id: str | None) -> Order:
-        """One order, open or not.
-
-        Raises:
-            VenueError: -2013, -1121.
-        """
-        self.market(symbol)
-        order = _find(self._ledgers[account], symbol, order_id, client_id)
-        if order is None:
-            raise VenueError(-2013, "Order does not exist.")
-        return order
-
-    def open_orders(self, account: str, symbol: str | None = None) -> list[Order]:
-        """What rests in the book, oldest first."""
-        return [order for order in self._ledgers[account].open.values() if symbol in (None, order.symbol)]
-
-    def orders(self, account: str, symbol: str | None = None) -> list[Order]:
-        """Every order ever accepted, oldest first."""
-        return [order for order in self._ledgers[account].orders.values() if symbol in (None, order.symbol)]
-
-    def trades(self, account: str, symbol: str | None = None) -> list[Trade]:
-        """Every fill, in order of simulated time."""
-        return [trade for trade in self._ledgers[account].trades if symbol in (None, trade.symbol)]
-
-    def holdings(self, account: str) -> dict[str, Holding]:
-        """Free and locked of every currency; copies."""
-        return {currency: Holding(held.free, held.locked) for currency, held in self._ledgers[account].holdings.items()}
-
-    def updated_ns(self, account: str) -> int:
-        """When the account last changed; 0 if it never did."""
-        return self._ledgers[account].updated_ns
-
-    def _cancel(self, ledger: _Ledger, order: Order) -> Order:
-        currency, amount = _needed(self.markets[order.symbol].instrument, order.side, order.price, order.quantity)
-        holding = ledger.holdings[currency]
-        holding.locked -= amount
-        holding.free += amount
-        cancelled = msgspec.structs.replace(order, status="CANCELED", updated_ns=self.now_ns)
-        del ledger.open[order.order_id]
-        ledger.orders[order.order_id] = cancelled
-        ledger.updated_ns = self.now_ns
-        return cancelled
-
-    def _fill(self, ledger: _Ledger, order: Order, price: int, role: Role, at_ns: int) -> Trade:
-        instrument = self.markets[order.symbol].instrument
-        amount = instrument.notional(price, order.quantity)
-        buys = order.side == "BUY"
-        gives, given = (instrument.quote, amount) if buys else (instrument.base, order.quantity)
-        gets, got = (instrument.base, order.quantity) if buys else (instrument.quote, amount)
-        ledger.holdings[gives].locked -= given
-        ledger.holdings[gets].free += got
-        rate = self.fees.maker if role == "maker" else self.fees.taker
-        fee_currency, fee = self._fee(ledger, instrument, gets=gets, got=got, amount=amount, rate=rate, at_ns=at_ns)
-        ledger.holdings[fee_currency].free -= fee
-        self._last_trade_id[order.symbol] += 1
-        trade = Trade(
-            trade_id=self._last_trade_id[order.symbol],
-            order_id=order.order_id,
-            client_id=order.client_id,
-            symbol=order.symbol,
-            side=order.side,
-            price=price,
-            quantity=order.quantity,
-            quote_amount=amount,
-            fee=fee,
-            fee_currency=fee_currency,
-            role=role,
-            at_ns=at_ns,
-        )
-        filled = msgspec.structs.replace(
-            order, status="FILLED", executed=order.quantity, quote_executed=amount, updated_ns=at_ns
-        )
-        ledger.open.pop(order.order_id, None)
-        ledger.orders[order.order_id] = filled
-        ledger.trades.append(trade)
-        ledger.updated_ns = at_ns
-        mids = {symbol: market.quote(at_ns).mid for symbol, market in self._priced(instrument, fee_currency)}
-        self.journal.traded(ledger.account.name, trade, mids)
-        return trade
-
-    def _fee(
-        self, ledger: _Ledger, instrument: Instrument, *, gets: str, got: int, amount: int, rate: int, at_ns: int
-    ) -> tuple[str, int]:
-        third = self.fees.third
-        if third is not None and third.currency != gets:
-            traded = self.markets.get(f"{third.currency}{instrument.quote}")
-            price = units.ONE if third.currency == instrument.quote else third.price
-            if traded is not None:
-                price = traded.quote(at_ns).mid
-            if price is not None:
-                fee = third_fee(rate, third, amount, price)
-                if ledger.holdings[third.currency].free >= fee:
-                    return third.currency, fee
-        return gets, received_fee(rate, got)
-
-    def _priced(self, instrument: Instrument, fee_currency: str) -> Iterator[tuple[str, Market]]:
-        """The markets whose mid the books need with a fill: its own, and the one that values a third-currency fee."""
-        yield instrument.id, self.markets[instrument.id]
-        if fee_currency not in (instrument.base, instrument.quote):
-            symbol = f"{fee_currency}{instrument.quote}"
-            if symbol in self.markets:
-                yield symbol, self.markets[symbol]
-
-
-def _checked(request: NewOrder, instrument: Instrument, quote: Quote) -> tuple[int, int]:
-    """Limit price (0 for market orders) and base quantity, past the filters."""
-    if request.type == "MARKET":
-        quantity = matching.market_quantity(request, instrument, quote)
-        check_quantity(instrument, quantity)
-        check_notional(instrument, matching.touch(request.side, quote), quantity)
-        return 0, quantity
-    price, quantity = request.price or 0, request.quantity or 0
-    check_price(instrument, price)
-    check_quantity(instrument, quantity)
-    check_notional(instrument, price, quantity)
-    return price, quantity
-
-
-def _needed(instrument: Instrument, side: Side, price: int, quantity: int) -> tuple[str, int]:
-    """Which currency an order gives, and how much of it."""
-    if side == "BUY":
-        return instrument.quote, instrument.notional(price, quantity)
-    return instrument.base, quantity
-
-
-def _find(ledger: _Ledger, symbol: str, order_id: int | None, client_id: str | None) -> Order | None:
-    if order_id is None:
-        order_id = ledger.by_client.get((symbol, client_id or ""))
-    order = ledger.orders.get(order_id or 0)
-    if order is None or order.symbol != symbol or client_id not in (None, order.client_id):
-        return None
-    return order
+    def _publish_quotes(self) -> None:
+        for symbol, market in self.markets.items():
+            quote = market.quote(self.now_ns)
+            if self._last_quotes.get(symbol) != (quote.bid, quote.ask):
+                self._last_quotes[symbol] = quote.bid, quote.ask
+                self.feed.publish(Quoted(symbol, quote))
 
 
 def _currencies(markets: list[Market], accounts: list[Account], fees: Fees) -> list[str]:

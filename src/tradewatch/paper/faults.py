@@ -1,25 +1,42 @@
-"""Faults by scenario: which requests go wrong, and how. Deterministic under a seed.
+"""Faults by scenario: which requests and stream messages go wrong, and how. Deterministic under a seed.
 
-A scenario is a list of rules in the order of the file; each has a match and a fault. All latencies of the rules that
-match a request add up; of the other faults the first one happens.
+A scenario is a list of rules in the order of the file; each has a match and a fault. A fault is of requests, of
+websocket messages or of prices, by its kind. All latencies and clock skews of the rules that match a request add up and
+its false ticks multiply; of the other faults the first one happens, and of a message's faults the first one.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-Kind = Literal["latency", "rate_limit", "ban", "server_error", "timeout"]
+from tradewatch.paper.market import MILLIONTHS
+
+RequestKind = Literal[
+    "latency", "clock_skew", "false_tick", "rate_limit", "ban", "nonce", "maintenance", "server_error", "timeout",
+    "reset", "half_json",
+]  # fmt: skip
+MessageKind = Literal["drop", "silence", "lose", "repeat", "late", "reorder"]
+PriceKind = Literal["price_gap"]
+Kind = RequestKind | MessageKind | PriceKind
+MESSAGE_KINDS = get_args(MessageKind)
+PRICE_KINDS = get_args(PriceKind)
+KINDS = (*get_args(RequestKind), *MESSAGE_KINDS, *PRICE_KINDS)
+QUOTE = "quote"  # the channel of false ticks on streams
 Point = Literal["arrival", "answer"]
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Real milliseconds: `fixed` (a), `uniform` (a to b), `normal` (mean a, deviation b) or `exponential` (mean a)."""
+    """Real milliseconds.
 
-    shape: Literal["fixed", "uniform", "normal", "exponential"]
+    `fixed` (a), `uniform` (a to b), `normal` (mean a, deviation b), `exponential` (mean a), or heavy-tailed `pareto`
+    (least a, tail index b: the share above x is (a / x) ^ b).
+    """
+
+    shape: Literal["fixed", "uniform", "normal", "exponential", "pareto"]
     a: float
     b: float = 0.0
 
@@ -34,38 +51,59 @@ class Latency(msgspec.Struct, frozen=True):
                 ms = rng.gauss(self.a, self.b)
             case "exponential":
                 ms = rng.expovariate(1 / self.a)
+            case "pareto":
+                ms = self.a * rng.paretovariate(self.b)
         return max(ms, 0.0) / 1000
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """What happens to a request.
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happens to a request, to a message of a websocket, or to prices.
 
     Args:
-        kind: `rate_limit` is 429, `ban` is 418, `timeout` is no answer at all.
+        kind: of a request: `clock_skew` judges and answers it by a clock that is off, `false_tick` tells a price that
+            never was, `rate_limit` is 429, `ban` is 418, `nonce` refuses its time or nonce, `maintenance` refuses
+            everything, `timeout` is no answer at all, `reset` a connection that is torn down, `half_json` the first
+            half of the answer. Of a message: `drop` ends the connection instead, `silence` keeps it open and loses
+            this and all that follows for `hold_s`, `lose` loses it, `repeat` sends it twice, `late` after `latency`,
+            so that others overtake it, `reorder` after the next one. `price_gap` moves the market itself.
         at: `arrival` is before the exchange sees the request, `answer` after it did what was asked.
         status: of a server error.
-        code: Binance's code in a server error's body; without one the body is the plain page of a gateway.
+        code: of a server error: Binance's number, in its body, or Kraken's text, with HTTP 200; without one the body
+            is the plain page of a gateway.
         retry_after_s: header of 429 and 418.
-        hold_s: real seconds that a connection without answer is held before it is closed.
-        latency: of kind latency.
+        hold_s: real seconds that a connection without answer is held before it is closed, or stays silent.
+        latency: of kinds latency and late.
+        skew_ms: the venue's clock less the real one, in milliseconds.
+        factor: of a false tick or a price gap, in millionths: 930_000 is 7 % below.
+        market: of a price gap, such as BTC/USDT; None for all.
     """
 
     kind: Kind
     at: Point = "arrival"
     status: int = 503
-    code: int | None = None
+    code: int | str | None = None
     retry_after_s: int = 1
     hold_s: float = 60.0
     latency: Latency | None = None
+    skew_ms: int = 0
+    factor: int = MILLIONTHS
+    market: str | None = None
+
+    @property
+    def lets_act(self) -> bool:
+        """Whether the exchange does what was asked all the same."""
+        return self.at == "answer" or self.kind == "half_json"
 
 
 class Match(msgspec.Struct, frozen=True):
-    """Which requests: all that is given must hold. `nth` and `every` count the requests that the rest matches.
+    """Which requests or messages: all that is given must hold. `nth` and `every` count what the rest matches.
 
     Args:
-        operation: our name of the endpoint, such as `order_place`.
-        method: HTTP method.
-        path: HTTP path.
+        operation: our name of the endpoint, such as `order_place`; of requests alone.
+        method: HTTP method, or WS for a request over a websocket; of requests alone.
+        channel: of messages alone: a stream such as `executions`, or the operation that is answered; `quote` for
+            false ticks on streams.
+        path: HTTP path, of a websocket too.
         nth: the first is 1; several may be given.
         every: each n-th.
         probability: 0 to 1, drawn from the seed.
@@ -76,6 +114,7 @@ class Match(msgspec.Struct, frozen=True):
     operation: str | None = None
     method: str | None = None
     path: str | None = None
+    channel: str | None = None
     nth: tuple[int, ...] = ()
     every: int | None = None
     probability: float | None = None
@@ -91,54 +130,122 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Injection(msgspec.Struct, frozen=True):
-    """What was decided for one request: seconds to wait on arrival and before the answer, and the fault, if any."""
+    """What was decided for one request.
+
+    Attributes:
+        arrival_delay_s: real seconds to wait before the exchange acts.
+        answer_delay_s: real seconds to wait before the answer.
+        skew_ns: the venue's clock less the real one.
+        factor: of the prices that are told, in millionths.
+        fault: what happens else, if anything.
+        injected: all of it, with what chance drew fixed, so that it can be repeated.
+    """
 
     arrival_delay_s: float = 0.0
     answer_delay_s: float = 0.0
+    skew_ns: int = 0
+    factor: int = MILLIONTHS
     fault: Fault | None = None
-    name: str | None = None
+    injected: tuple[Fault, ...] = ()
+
+    @property
+    def name(self) -> str | None:
+        """The kinds in short: `latency+ban`."""
+        return "+".join(fault.kind for fault in self.injected) or None
 
 
 class Faults:
     """The rules with their counts and their randomness; each rule has its own, so rules do not disturb each other."""
 
     def __init__(self, rules: Sequence[Rule] = (), seed: int = 0) -> None:
-        self._rules = tuple(rules)
-        self._counts = [0] * len(self._rules)
-        self._rngs = [random.Random(f"{seed}:{index}") for index in range(len(self._rules))]  # noqa: S311
+        self.rules: tuple[Rule, ...] = ()
+        self._seed = seed
+        self._counts: list[int] = []
+        self._rngs: list[random.Random] = []
+        self._messages: dict[tuple[str, str], int] = {}
+        self.add(rules)
+
+    def add(self, rules: Sequence[Rule]) -> None:
+        """More rules, after those there are; they count from now on."""
+        first = len(self.rules)
+        self.rules += tuple(rules)
+        self._counts += [0] * len(rules)
+        self._rngs += [random.Random(f"{self._seed}:{first + index}") for index in range(len(rules))]  # noqa: S311
+
+    def clear(self) -> None:
+        """No rules any more. Prices that have gapped stay where they are."""
+        self.rules, self._counts, self._rngs = (), [], []
 
     def decide(self, operation: str, method: str, path: str, now_ns: int) -> Injection:
         """What happens to a request at a simulated instant; counts it."""
-        if not self._rules:
+        if not self.rules:
             return _NOTHING
         delays = {"arrival": 0.0, "answer": 0.0}
+        skew_ns, factor = 0, MILLIONTHS
         chosen: Fault | None = None
-        names = []
-        for index, rule in enumerate(self._rules):
-            if not _concerns(rule.match, operation, method, path, now_ns):
+        injected = []
+        for index, rule in enumerate(self.rules):
+            match, fault = rule.match, rule.fault
+            if fault.kind in MESSAGE_KINDS + PRICE_KINDS or match.channel or match.operation not in (None, operation):
                 continue
-            self._counts[index] += 1
-            rng = self._rngs[index]
-            if not _is_drawn(rule.match, self._counts[index], rng):
+            if match.method not in (None, method) or not self._happens(index, path, now_ns):
                 continue
-            fault = rule.fault
-            if fault.latency is not None:
-                delays[fault.at] += fault.latency.draw(rng)
-                names.append(fault.kind)
+            drawn = self._drawn(index)
+            if drawn.latency is not None:
+                delays[fault.at] += drawn.latency.a / 1000
+            elif fault.kind == "clock_skew":
+                skew_ns += fault.skew_ms * 1_000_000
+            elif fault.kind == "false_tick":
+                factor = factor * fault.factor // MILLIONTHS
             elif chosen is None:
                 chosen = fault
-                names.append(fault.kind)
-        return Injection(delays["arrival"], delays["answer"], chosen, "+".join(names) or None)
+            else:
+                continue
+            injected.append(drawn)
+        return Injection(delays["arrival"], delays["answer"], skew_ns, factor, chosen, tuple(injected))
+
+    def message(self, channel: str, path: str, now_ns: int) -> tuple[Fault | None, int]:
+        """What happens to a message of a websocket, and its number on that channel and path; counts it."""
+        number = self._messages[channel, path] = self._messages.get((channel, path), 0) + 1
+        chosen: Fault | None = None
+        for index, rule in enumerate(self.rules):
+            if rule.fault.kind not in MESSAGE_KINDS or rule.match.channel not in (None, channel):
+                continue
+            if self._happens(index, path, now_ns) and chosen is None:
+                chosen = self._drawn(index)
+        return chosen, number
+
+    def tick(self, path: str, now_ns: int) -> tuple[Fault | None, int]:
+        """The false tick, if any, in place of a new quote on a websocket, and the quote's number; counts it."""
+        number = self._messages[QUOTE, path] = self._messages.get((QUOTE, path), 0) + 1
+        chosen: Fault | None = None
+        for index, rule in enumerate(self.rules):
+            if rule.fault.kind == "false_tick" and rule.match.channel == QUOTE and self._happens(index, path, now_ns):
+                chosen = chosen or rule.fault
+        return chosen, number
+
+    def _drawn(self, index: int) -> Fault:
+        """The fault of a rule with its latency drawn."""
+        fault = self.rules[index].fault
+        if fault.latency is None:
+            return fault
+        drawn = Latency("fixed", fault.latency.draw(self._rngs[index]) * 1000)
+        return msgspec.structs.replace(fault, latency=drawn)
+
+    def _happens(self, index: int, path: str, now_ns: int) -> bool:
+        match = self.rules[index].match
+        if not _concerns(match, path, now_ns):
+            return False
+        self._counts[index] += 1
+        return _is_drawn(match, self._counts[index], self._rngs[index])
 
 
 _NOTHING = Injection()
 
 
-def _concerns(match: Match, operation: str, method: str, path: str, now_ns: int) -> bool:
+def _concerns(match: Match, path: str, now_ns: int) -> bool:
     return (
-        match.operation in (None, operation)
-        and match.method in (None, method)
-        and match.path in (None, path)
+        match.path in (None, path)
         and (match.from_ns is None or now_ns >= match.from_ns)
         and (match.until_ns is None or now_ns < match.until_ns)
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tradewatch.paper.orders import FeeIn
 from tradewatch.paper.units import ONE
 
 
@@ -26,16 +27,24 @@ class ThirdCurrency(msgspec.Struct, frozen=True):
 
 
 class Fees(msgspec.Struct, frozen=True):
-    """Rates in units of 10^-8: 0.1 % is 100_000."""
+    """Rates in units of 10^-8: 0.1 % is 100_000.
+
+    Args:
+        maker: of orders that rested.
+        taker: of orders that traded on arrival.
+        third: pays instead while there is enough.
+        charged_in: of an order that does not say: Binance takes the asset received, Kraken the quote.
+    """
 
     maker: int = ONE // 1000
     taker: int = ONE // 1000
     third: ThirdCurrency | None = None
+    charged_in: FeeIn = "received"
 
 
-def received_fee(rate: int, received: int) -> int:
-    """The fee in the asset received, cut to 10^-8."""
-    return received * rate // ONE
+def fee_of(rate: int, amount: int) -> int:
+    """The fee in the currency of the amount, cut to 10^-8."""
+    return amount * rate // ONE
 
 
 def third_fee(rate: int, third: ThirdCurrency, quote_amount: int, price: int) -> int:

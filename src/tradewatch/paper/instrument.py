@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tradewatch.paper.errors import VenueError
+from tradewatch.paper.errors import Refusal
 from tradewatch.paper.units import ONE, show
 
 
@@ -50,30 +50,30 @@ def check_price(instrument: Instrument, price: int) -> None:
     """PRICE_FILTER.
 
     Raises:
-        VenueError: -1013.
+        Refusal: price.
     """
     if not instrument.tick <= price <= instrument.max_price or price % instrument.tick:
-        raise VenueError(-1013, "Filter failure: PRICE_FILTER")
+        raise Refusal("price")
 
 
 def check_quantity(instrument: Instrument, quantity: int) -> None:
     """LOT_SIZE.
 
     Raises:
-        VenueError: -1013.
+        Refusal: quantity.
     """
     if not instrument.step <= quantity <= instrument.max_quantity or quantity % instrument.step:
-        raise VenueError(-1013, "Filter failure: LOT_SIZE")
+        raise Refusal("quantity")
 
 
 def check_notional(instrument: Instrument, price: int, quantity: int) -> None:
     """NOTIONAL; a market order is judged at the price it would trade at.
 
     Raises:
-        VenueError: -1013.
+        Refusal: notional.
     """
     if instrument.notional(price, quantity) < instrument.min_notional:
-        raise VenueError(-1013, "Filter failure: NOTIONAL")
+        raise Refusal("notional")
 
 
 def filters(instrument: Instrument) -> list[dict[str, object]]:

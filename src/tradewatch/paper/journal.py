@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from tradewatch.paper.accounts import Transfer
 from tradewatch.paper.market import Quote
 from tradewatch.paper.orders import Trade
 
@@ -18,6 +19,14 @@ class Booked(msgspec.Struct, frozen=True):
     mids: Mapping[str, int]
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """A deposit or withdrawal, with id and mid of the market that values the currency, if there is one."""
+
+    account: str
+    transfer: Transfer
+    mid: tuple[str, int] | None
+
+
 class Mark(msgspec.Struct, frozen=True):
     """A mid in units of 10^-8 and its instant."""
 
@@ -26,18 +35,18 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """Opening balances, trades, and the mids that clients were told.
+    """Opening balances, trades, transfers, and the mids that clients were told.
 
     Attributes:
         opening: account to currency to units of 10^-8.
-        trades: all accounts' trades, in order of simulated time.
+        lines: all accounts' trades and transfers, in order of simulated time.
         opening_marks: by venue symbol: the mid of the first market-data answer, else at the first fill.
         last_quoted: by account, then venue symbol: the mid that the account's client was last told.
     """
 
     def __init__(self, opening: Mapping[str, Mapping[str, int]]) -> None:
         self.opening = opening
-        self.trades: list[Booked] = []
+        self.lines: list[Booked | Moved] = []
         self.opening_marks: dict[str, Mark] = {}
         self.last_quoted: dict[str, dict[str, Mark]] = {name: {} for name in opening}
 
@@ -52,4 +61,10 @@ class Journal:
         """A fill, with the mids at its instant."""
         for symbol, mid in mids.items():
             self.opening_marks.setdefault(symbol, Mark(mid, trade.at_ns))
-        self.trades.append(Booked(account, trade, mids))
+        self.lines.append(Booked(account, trade, mids))
+
+    def moved(self, account: str, transfer: Transfer, mid: tuple[str, int] | None) -> None:
+        """A deposit or withdrawal, with the mid that values it."""
+        if mid is not None:
+            self.opening_marks.setdefault(mid[0], Mark(mid[1], transfer.at_ns))
+        self.lines.append(Moved(account, transfer, mid))

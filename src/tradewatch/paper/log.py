@@ -9,12 +9,20 @@ from typing import IO
 
 import msgspec
 
+from tradewatch.paper.faults import Fault
+
+MESSAGE = "ws_message"  # the operation of a websocket's message that went wrong
+
 
 class Entry(msgspec.Struct):
-    """One request. `_ns` is real epoch time, `_sim_ns` simulated; the answer's fields are None while it is due.
+    """One request, or one message of a websocket that went wrong (method `WS`, operation `MESSAGE`).
 
-    `status` is what was sent, None where no answer went out. `accepted` says that the exchange did what was asked,
-    whatever was sent. `fault` names an injected one.
+    `_ns` is real epoch time, `_sim_ns` simulated; the answer's fields are None while it is due.
+
+    `status` is what was sent, None where no answer went out. `code` is Binance's
+    error code, `error` another venue's words for one. `accepted` says that the exchange did what was asked,
+    whatever was sent. `fault` names the injected ones, `injected` are they with what chance drew. A message has its
+    `channel` and `number`: the how-manieth of its channel and path it is.
     """
 
     seq: int
@@ -28,11 +36,15 @@ class Entry(msgspec.Struct):
     status: int | None = None
     weight: int = 0
     code: int | None = None
+    error: str | None = None
     account: str | None = None
     client_order_id: str | None = None
-    order_id: int | None = None
+    order_id: int | str | None = None
     accepted: bool = False
     fault: str | None = None
+    injected: tuple[Fault, ...] = ()
+    channel: str | None = None
+    number: int | None = None
 
 
 class RequestLog:
@@ -46,9 +58,11 @@ class RequestLog:
         self.entries: list[Entry] = []
         self._file = file
 
-    def arrived(self, entry: Entry) -> None:
-        """Keep a request that has just come in."""
+    def arrived(self, method: str, path: str, operation: str, received_ns: int, received_sim_ns: int) -> Entry:
+        """Number and keep a request that has just come in."""
+        entry = Entry(len(self.entries) + 1, received_ns, received_sim_ns, method, path, operation)
         self.entries.append(entry)
+        return entry
 
     def ended(self, entry: Entry) -> None:
         """Write a request whose answer has gone out, or that will get none."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import msgspec
 
-from tradewatch.paper.candles import MINUTE_NS, Candles
+from tradewatch.paper.candles import MINUTE_NS, Candles, gapped
 from tradewatch.paper.instrument import Instrument
 from tradewatch.paper.units import ONE
 
+MILLIONTHS = 1_000_000  # a factor of 1
 VERTEX_NS = (0, 20_000_000_000, 40_000_000_000, 59_999_000_000)
 
 
@@ -29,7 +30,7 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class Market:
-    """An instrument, its path and its spread. Nothing here changes after construction.
+    """An instrument, its path and its spread. Nothing here changes after construction but by `gap`.
 
     Args:
         symbol: `BASE/QUOTE`.
@@ -59,9 +60,17 @@ class Market:
         """The first instant after the record: from then on the market is closed and quotes stay at the last close."""
         return self.candles.end_ns
 
-    def quote(self, at_ns: int) -> Quote:
-        """Bid, ask and mid at an instant."""
-        mid = self._mid(at_ns)
+    def gap(self, from_ns: int, until_ns: int | None, factor: int) -> None:
+        """Multiply the prices of the whole minutes from one instant until another (None: for good) by millionths.
+
+        The step lies in the last millisecond before the first of these minutes.
+        """
+        self.candles = gapped(self.candles, from_ns, until_ns, factor, self.instrument.tick)
+        self._ticks = _vertices(self.candles, self.instrument.tick)
+
+    def quote(self, at_ns: int, factor: int = MILLIONTHS) -> Quote:
+        """Bid, ask and mid at an instant; of a false tick with the mid multiplied by millionths."""
+        mid = max(self._mid(at_ns) * factor // MILLIONTHS, 1)
         half, tick = self._half(mid), self.instrument.tick
         return Quote(max(mid - half, 1) * tick, (mid + half) * tick, mid * tick, at_ns)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from tradewatch.paper.errors import VenueError
+from tradewatch.paper.errors import Refusal
 from tradewatch.paper.instrument import Instrument
 from tradewatch.paper.market import Market, Quote
 from tradewatch.paper.orders import NewOrder, Order, Side
@@ -28,7 +28,7 @@ def outcome(order: NewOrder, quote: Quote) -> Outcome:
     """What becomes of an order on arrival.
 
     Raises:
-        VenueError: -2010, a LIMIT_MAKER that would take.
+        Refusal: would_take, a LIMIT_MAKER that would take.
     """
     if order.type == "MARKET":
         return "fill"
@@ -36,7 +36,7 @@ def outcome(order: NewOrder, quote: Quote) -> Outcome:
     matches = price >= quote.ask if order.side == "BUY" else price <= quote.bid
     if order.type == "LIMIT_MAKER":
         if matches:
-            raise VenueError(-2010, "Order would immediately match and take.")
+            raise Refusal("would_take")
         return "rest"
     if matches:
         return "fill"
@@ -65,6 +65,6 @@ def crossings(market: Market, resting: Iterable[Order], after_ns: int, until_ns:
         else:
             level = market.sell_level(order.price)
             at_ns = market.rises_to(level, after_ns, until_ns) if highest >= level else None
-        if at_ns is not None:
+        if at_ns is not None and (order.expires_ns is None or at_ns < order.expires_ns):
             filled.append((at_ns, order))
     return sorted(filled, key=lambda pair: (pair[0], pair[1].order_id))

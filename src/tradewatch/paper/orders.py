@@ -11,10 +11,15 @@ OrderType = Literal["LIMIT", "MARKET", "LIMIT_MAKER"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 Status = Literal["NEW", "FILLED", "CANCELED", "EXPIRED"]
 Role = Literal["maker", "taker"]
+FeeIn = Literal["received", "quote", "base"]
 
 
 class NewOrder(msgspec.Struct, frozen=True):
-    """What a client asks for. Market orders have `quantity` or `quote_quantity`, others `quantity` and `price`."""
+    """What a client asks for. Market orders have `quantity` or `quote_quantity`, others `quantity` and `price`.
+
+    `user_ref` is a number of the client's that several orders may share; `expires_ns` ends a resting order;
+    `fee_in` None takes the exchange's rule.
+    """
 
     symbol: str
     side: Side
@@ -24,10 +29,17 @@ class NewOrder(msgspec.Struct, frozen=True):
     quote_quantity: int | None = None
     price: int | None = None
     client_id: str | None = None
+    user_ref: int | None = None
+    expires_ns: int | None = None
+    fee_in: FeeIn | None = None
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An accepted order as it stands; `symbol` is the venue's spelling (BTCUSDT), `price` 0 for a market order."""
+    """An accepted order as it stands; `symbol` is the market's id (BTCUSDT), `price` 0 for a market order.
+
+    `reserved` is what is locked for it now, in the currency that it gives. `client_named` says that the client gave
+    `client_id`; otherwise the exchange made one.
+    """
 
     order_id: int
     client_id: str
@@ -43,6 +55,11 @@ class Order(msgspec.Struct, frozen=True):
     status: Status = "NEW"
     executed: int = 0
     quote_executed: int = 0
+    reserved: int = 0
+    client_named: bool = False
+    user_ref: int | None = None
+    expires_ns: int | None = None
+    fee_in: FeeIn = "received"
 
     @property
     def is_open(self) -> bool:

@@ -9,19 +9,40 @@ from typing import Any, get_args
 
 import yaml
 
-from tradewatch.paper.faults import Fault, Kind, Latency, Match, Point, Rule
-from tradewatch.paper.wire_binance import OPERATIONS
+from tradewatch.paper.faults import KINDS, MESSAGE_KINDS, PRICE_KINDS, QUOTE, Fault, Latency, Match, Point, Rule
+from tradewatch.paper.market import MILLIONTHS
+from tradewatch.paper.requests import WEBSOCKET
+from tradewatch.paper.venues import OPERATIONS
 
-_METHODS = ("GET", "POST", "PUT", "DELETE")
+_METHODS = ("GET", "POST", "PUT", "DELETE", WEBSOCKET)
 _POINTS = get_args(Point)
 _KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "latency": ("ms", "at"),
+    "clock_skew": ("ms",),
+    "false_tick": ("factor",),
     "rate_limit": ("retry_after_s",),
     "ban": ("retry_after_s",),
+    "nonce": (),
+    "maintenance": (),
     "server_error": ("status", "code", "at"),
     "timeout": ("at", "hold_s"),
+    "reset": ("at",),
+    "half_json": (),
+    "drop": (),
+    "silence": ("hold_s",),
+    "lose": (),
+    "repeat": (),
+    "late": ("ms",),
+    "reorder": (),
+    "price_gap": ("factor", "market"),
 }
-_SHAPES: Mapping[str, int] = {"uniform": 2, "normal": 2, "exponential": 1}
+_SHAPES: Mapping[str, int] = {"uniform": 2, "normal": 2, "exponential": 1, "pareto": 2}
+
+
+_AT_ANSWER = ("timeout", "reset", "half_json")
+_OF_REQUESTS, _OF_MESSAGES = ("operation", "method"), ("channel",)
+_COUNTS = ("nth", "every", "probability")
+_MATCH_KEYS = (*_OF_REQUESTS, "path", *_OF_MESSAGES, *_COUNTS, "from", "until")
 
 
 class ScenarioError(ValueError):
@@ -130,11 +151,23 @@ class _File:
         for key in ("match", "fault"):
             if not isinstance(node[key], _Located):
                 raise self.error(node, key, "a mapping")
-        return Rule(self.match(node["match"]), self.fault(node["fault"]))
+        match, asked, fault = node["match"], self.match(node["match"]), self.fault(node["fault"])
+        for key in match:
+            accepted = _match_keys(fault.kind, match)
+            if key not in accepted:
+                raise ScenarioError(
+                    f"{self.name}:{match.lines[key]}: {key}: is not of the fault {fault.kind}; accepted are "
+                    f"{', '.join(accepted)}"
+                )
+        if fault.kind == "price_gap" and "from" not in match:
+            raise ScenarioError(f"{self.name}:{match.line}: from: is missing; a price gap needs its instant")
+        if fault.kind == "false_tick" and match.get("channel", QUOTE) != QUOTE:
+            raise self.error(match, "channel", f"{QUOTE} for false ticks on streams, or none for those in answers")
+        return Rule(asked, fault)
 
     def match(self, node: _Located) -> Match:
         """Which requests."""
-        self.keys(node, ("operation", "method", "path", "nth", "every", "probability", "from", "until"))
+        self.keys(node, _MATCH_KEYS)
         nth = node.get("nth")
         numbers = nth if isinstance(nth, list) else [] if nth is None else [nth]
         if not all(_is_whole(number, 1) for number in numbers):
@@ -143,6 +176,7 @@ class _File:
             operation=self._one_of(node, "operation", OPERATIONS, None),
             method=self._one_of(node, "method", _METHODS, None),
             path=self._value(node, "path", lambda value: isinstance(value, str) and value.startswith("/"), "a path"),
+            channel=self._value(node, "channel", lambda value: isinstance(value, str) and bool(value), "a channel"),
             nth=tuple(numbers),
             every=self._value(node, "every", lambda value: _is_whole(value, 1), "a whole number from 1"),
             probability=self._value(
@@ -155,25 +189,37 @@ class _File:
     def fault(self, node: _Located) -> Fault:
         """What happens."""
         self.keys(node, ("kind", *dict.fromkeys(key for keys in _KEYS_OF_KIND.values() for key in keys)), ("kind",))
-        kind = self._one_of(node, "kind", get_args(Kind), None)
+        kind = self._one_of(node, "kind", KINDS, None)
         self.keys(node, ("kind", *_KEYS_OF_KIND[kind]))
-        at = self._one_of(node, "at", _POINTS, "answer" if kind == "timeout" else "arrival")
+        at = self._one_of(node, "at", _POINTS, "answer" if kind in _AT_ANSWER else "arrival")
         seconds = "a number of seconds above 0"
         return Fault(
             kind=kind,
             at=at,
             status=self._value(node, "status", lambda value: _is_whole(value, 500) and value < 600, "500 to 599", 503),
-            code=self._value(node, "code", lambda value: _is_whole(value, -9999) and value < 0, "a code such as -1001"),
+            code=self._value(node, "code", _is_code, "a code such as -1001 or EService:Busy"),
             retry_after_s=self._value(
                 node, "retry_after_s", lambda value: _is_whole(value, 0), "a whole number of seconds", 1
             ),
             hold_s=self._value(node, "hold_s", lambda value: _is_number(value) and value > 0, seconds, 60.0),
-            latency=self._latency(node) if kind == "latency" else None,
+            latency=self._latency(node) if kind in ("latency", "late") else None,
+            skew_ms=self._value(node, "ms", lambda value: _is_whole(value, -(10**12)), "milliseconds, also below 0", 0)
+            if kind == "clock_skew"
+            else 0,
+            factor=self._factor(node) if "factor" in _KEYS_OF_KIND[kind] else MILLIONTHS,
+            market=self._value(node, "market", lambda value: isinstance(value, str) and "/" in value, "BASE/QUOTE"),
         )
+
+    def _factor(self, node: _Located) -> int:
+        value = node.get("factor")
+        if not (_is_number(value) and isinstance(value, int | float) and 1e-6 <= value <= 1e6):
+            raise self.error(node, "factor", "a number from 0.000001, such as 0.93 for 7 % below")
+        return round(value * MILLIONTHS)
 
     def _latency(self, node: _Located) -> Latency:
         accepted = (
-            "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN}"
+            "milliseconds from 0, or one of {uniform: [LEAST, MOST]}, {normal: [MEAN, DEVIATION]}, {exponential: MEAN},"
+            " {pareto: [LEAST, TAIL]}"
         )
         value: Any = node.get("ms")
         if _is_number(value) and value >= 0:
@@ -183,7 +229,8 @@ class _File:
             given = value[shape]
             numbers = given if isinstance(given, list) else [given]
             fits = len(numbers) == _SHAPES.get(shape) and all(_is_number(number) and number >= 0 for number in numbers)
-            if fits and (shape != "exponential" or numbers[0] > 0) and (shape != "uniform" or numbers[0] <= numbers[1]):
+            positive = numbers if shape in ("exponential", "pareto") else [1]
+            if fits and all(number > 0 for number in positive) and (shape != "uniform" or numbers[0] <= numbers[1]):
                 return Latency(shape, *(float(number) for number in numbers))
         raise self.error(node, "ms", accepted)
 
@@ -211,6 +258,17 @@ class _File:
         return node[key]
 
 
+def _match_keys(kind: str, match: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a match that a fault of a kind may have."""
+    if kind in PRICE_KINDS:
+        return ("from", "until")
+    of_messages = kind in MESSAGE_KINDS or (kind == "false_tick" and "channel" in match)
+    others: tuple[str, ...] = _OF_REQUESTS if of_messages else _OF_MESSAGES
+    if kind == "false_tick" and not of_messages:
+        others = ()
+    return tuple(key for key in _MATCH_KEYS if key not in others)
+
+
 def parse_time(text: str) -> int:
     """An instant such as `2023-03-03T00:50Z` in epoch nanoseconds.
 
@@ -225,6 +283,13 @@ def parse_time(text: str) -> int:
 
 def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_code(value: object) -> bool:
+    """Binance's number, or Kraken's text such as EService:Busy."""
+    return (_is_whole(value, -9999) and int(str(value)) < 0) or (
+        isinstance(value, str) and value[:1] == "E" and ":" in value
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -1,41 +1,37 @@
-"""The exchange behind real sockets on 127.0.0.1: the only file that needs aiohttp.
-
-Control paths: GET /paper/books, GET /paper/requests (`?since=SEQ`, `?format=jsonl`), GET /paper/clock.
-"""
+"""The exchange behind real sockets on 127.0.0.1. Control paths are answered in `control_paths`."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import IO
-from urllib.parse import parse_qs
 
 import msgspec
 from aiohttp import web
 
-from tradewatch.paper import control
-from tradewatch.paper.books import Books
+from tradewatch.paper import control, control_paths
+from tradewatch.paper.books import books_of
+from tradewatch.paper.control_paths import gap_prices
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.faults import Fault, Faults
+from tradewatch.paper.faults import Faults, Injection
 from tradewatch.paper.log import Entry, RequestLog
-from tradewatch.paper.requests import Answer, Limits, Request
-from tradewatch.paper.wire_binance import BinanceSpot
+from tradewatch.paper.market import MILLIONTHS
+from tradewatch.paper.perpetual import Perpetual, shown
+from tradewatch.paper.requests import Answer, Limits, Request, Wire
+from tradewatch.paper.session import Session
+from tradewatch.paper.venues import CONNECT, VENUES
+from tradewatch.paper.websocket import Connection
 
 HOST = "127.0.0.1"
-_JSON = "application/json"
-_GATEWAY_PAGE = "<html><body><h1>{status} {reason}</h1></body></html>\n"
-_REASONS = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
-_CODE_MESSAGES = {
-    -1000: "An unknown error occurred while processing the request.",
-    -1001: "Internal error; unable to process your request. Please try again.",
-    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
-    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
-}
+_LISTEN_KEY = re.compile(r"/[A-Za-z0-9]{64}(?=/|$)")  # a credential: never in the log
+BEAT_S = 0.05
 
 
 class PaperServer:
@@ -44,14 +40,17 @@ class PaperServer:
     Attributes:
         exchange: what is served.
         log: every request so far.
-        books: kept beside the exchange.
+        shown_books: what `/paper/books` answers: books kept beside the exchange.
+        faults: what goes wrong.
+        wire: the protocol that is spoken.
         url: `http://127.0.0.1:PORT`.
     """
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: Exchange | Perpetual,
         *,
+        venue: str = "binance",
         faults: Faults | None = None,
         limits: Limits | None = None,
         log: RequestLog | None = None,
@@ -59,59 +58,110 @@ class PaperServer:
     ) -> None:
         self.exchange = exchange
         self.log = log or RequestLog()
-        self.books = Books({symbol: market.instrument for symbol, market in exchange.markets.items()}, exchange.journal)
         self.url = ""
-        self._wire = BinanceSpot(exchange, limits, wall_ns)
-        self._faults = faults or Faults()
-        self._wall_ns = wall_ns
-        self._seq = 0
+        self.wire: Wire = VENUES[venue](exchange, limits, wall_ns)
+        self.faults = faults or Faults()
+        self.wall_ns = wall_ns
+        self._connections: set[Connection] = set()
+        self.shown_books: Callable[[], object]
+        if isinstance(exchange, Perpetual):
+            self.shown_books = partial(shown.books, exchange)
+        else:
+            self.shown_books = partial(control.books, exchange, books_of(exchange), self.wire.order_name)
+        gap_prices(exchange.markets.values(), self.faults.rules, exchange.now_ns)
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request: log, faults, exchange, answer."""
         path, _, query = http.raw_path.partition("?")
-        if path.startswith("/paper/"):
-            return self._control(http, path, query)
         body = (await http.read()).decode(errors="replace") if http.can_read_body else ""
-        request = Request(http.method, path, query, body, http.headers.get("X-MBX-APIKEY"))
-        operation = self._wire.operation(request)
+        if path.startswith("/paper/"):
+            return control_paths.answer(self, http.method, path, query, body)
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        request = Request(http.method, path, query, body, headers)
+        session = self.wire.session(path, query) if headers.get("upgrade", "").lower() == "websocket" else None
+        operation = self.wire.operation(request) if session is None else CONNECT
         now_ns = self.exchange.clock.now_ns()
-        self._seq += 1
-        entry = Entry(self._seq, self._wall_ns(), now_ns, http.method, path, operation)
-        entry.client_order_id = self._wire.client_order_id(request)
-        self.log.arrived(entry)
+        path = _LISTEN_KEY.sub("/LISTEN_KEY", path)
+        entry = self.log.arrived(http.method, path, operation, self.wall_ns(), now_ns)
+        entry.client_order_id = self.wire.client_order_id(request)
         try:
-            return await self._answer(http, request, entry)
+            response = await self._answer(http, request, entry, session)
         finally:
             self.log.ended(entry)
+        if response is None:
+            assert session is not None
+            connection = Connection(session, self.exchange, self.faults, self.log, path=path, wall_ns=self.wall_ns)
+            self._connections.add(connection)
+            try:
+                return await connection.run(http)
+            finally:
+                self._connections.remove(connection)
+        return response
 
-    async def _answer(self, http: web.BaseRequest, request: Request, entry: Entry) -> web.StreamResponse:
-        injection = self._faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
-        entry.fault = injection.name
+    async def end_connections(self) -> None:
+        """End every websocket, and wait until each has gone."""
+        for connection in self._connections:
+            connection.end()
+        while self._connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+    async def keep_time(self) -> None:
+        """Carry the exchange on while anybody listens, and do what is due by time alone."""
+        while True:
+            self.wire.beat(self.wall_ns())
+            if self.exchange.feed.is_heard:
+                self.exchange.advance()
+            await asyncio.sleep(BEAT_S)
+
+    async def _answer(
+        self, http: web.BaseRequest, request: Request, entry: Entry, session: Session | None
+    ) -> web.StreamResponse | None:
+        """The answer; None where a websocket is to be opened."""
+        injection = self.faults.decide(entry.operation, entry.method, entry.path, entry.received_sim_ns)
+        entry.fault, entry.injected = injection.name, injection.injected
         if injection.arrival_delay_s:
             await asyncio.sleep(injection.arrival_delay_s)
         fault = injection.fault
         answer: Answer | None = None
-        if fault is None or fault.at == "answer":
-            answer = self._wire.answer(request)
-            entry.weight, entry.code, entry.account = answer.weight, answer.code, answer.account
-            entry.order_id, entry.accepted = answer.order_id, answer.accepted
-            entry.client_order_id = answer.client_order_id or entry.client_order_id
+        if session is None and (fault is None or fault.lets_act):
+            answer = self._acted(request, injection, entry)
         if injection.answer_delay_s:
             await asyncio.sleep(injection.answer_delay_s)
         if fault is not None and fault.kind == "timeout":
             await _hold(http, fault.hold_s)
             return self._unanswered(http, entry)
+        if fault is not None and fault.kind == "reset":
+            _send_reset_on_close(http)
+            return self._unanswered(http, entry)
         if _is_gone(http):
             return self._unanswered(http, entry)
-        if fault is not None:
-            response, entry.code = _faulty(fault, self._wire.used_weight_headers())
-        else:
-            assert answer is not None
-            for symbol, quote in answer.quotes.items():
-                self.exchange.quoted(answer.account, symbol, quote)
-            response = web.Response(body=answer.body, status=answer.status, headers=answer.headers, content_type=_JSON)
-        self._sent(entry, response.status)
-        return response
+        if fault is not None and fault.kind == "half_json" and answer is not None:
+            answer = msgspec.structs.replace(answer, body=answer.body[: len(answer.body) // 2], quotes={})
+        elif fault is not None:
+            answer = self.wire.faulted(fault, entry.operation)
+            entry.code, entry.error = answer.code, answer.error
+        if answer is None:
+            self._sent(entry, 101)
+            return None
+        for symbol, quote in answer.quotes.items():
+            self.exchange.quoted(answer.account, symbol, quote)
+        self._sent(entry, answer.status)
+        return web.Response(
+            body=answer.body, status=answer.status, headers=answer.headers, content_type=answer.content_type
+        )
+
+    def _acted(self, request: Request, injection: Injection, entry: Entry) -> Answer:
+        """What the exchange did and says, with its clock and prices off if they are to be."""
+        self.exchange.told_factor = injection.factor
+        try:
+            answer = self.wire.answer(msgspec.structs.replace(request, skew_ns=injection.skew_ns))
+        finally:
+            self.exchange.told_factor = MILLIONTHS
+        entry.weight, entry.account = answer.weight, answer.account
+        entry.code, entry.error = answer.code, answer.error
+        entry.order_id, entry.accepted = answer.order_id, answer.accepted
+        entry.client_order_id = answer.client_order_id or entry.client_order_id
+        return answer
 
     def _unanswered(self, http: web.BaseRequest, entry: Entry) -> web.StreamResponse:
         if http.transport is not None:
@@ -121,52 +171,14 @@ class PaperServer:
 
     def _sent(self, entry: Entry, status: int | None) -> None:
         entry.status = status
-        entry.answered_ns, entry.answered_sim_ns = self._wall_ns(), self.exchange.clock.now_ns()
-
-    def _control(self, http: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        if http.method != "GET":
-            return web.Response(status=405, text="control paths are read with GET\n")
-        match path:
-            case "/paper/books":
-                shown: object = control.books(self.exchange, self.books)
-            case "/paper/clock":
-                shown = control.clock(self.exchange.clock, self._wall_ns())
-            case "/paper/requests":
-                options = parse_qs(query)
-                since = options.get("since", ["0"])[0]
-                if not (since.isascii() and since.isdigit()):
-                    return web.Response(status=400, text=f"since={since!r}; accepted is a sequence number\n")
-                entries = self.log.entries[int(since) :]
-                if options.get("format") == ["jsonl"]:
-                    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-                    return web.Response(body=lines, content_type="application/jsonl")
-                shown = entries
-            case _:
-                return web.Response(
-                    status=404, text="control paths are /paper/books, /paper/requests and /paper/clock\n"
-                )
-        return web.Response(body=msgspec.json.encode(shown), content_type=_JSON)
+        entry.answered_ns, entry.answered_sim_ns = self.wall_ns(), self.exchange.clock.now_ns()
 
 
-def _faulty(fault: Fault, headers: dict[str, str]) -> tuple[web.Response, int | None]:
-    if fault.kind == "server_error":
-        if fault.code is None:
-            page = _GATEWAY_PAGE.format(status=fault.status, reason=_REASONS.get(fault.status, "Error"))
-            return web.Response(status=fault.status, text=page, content_type="text/html", headers=headers), None
-        body = {"code": fault.code, "msg": _CODE_MESSAGES.get(fault.code, "Error.")}
-        response = web.Response(
-            status=fault.status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers
-        )
-        return response, fault.code
-    status, message = 429, "Too many requests queued."
-    if fault.kind == "ban":
-        status = 418
-        message = (
-            "Way too much request weight used; IP banned. Please use WebSocket Streams for live updates to avoid bans."
-        )
-    headers |= {"Retry-After": str(fault.retry_after_s)}
-    body = {"code": -1003, "msg": message}
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type=_JSON, headers=headers), -1003
+def _send_reset_on_close(http: web.BaseRequest) -> None:
+    """Let the abort that follows reach the client as a reset (RST), not as an end (FIN)."""
+    open_socket = http.transport.get_extra_info("socket") if http.transport is not None else None
+    if open_socket is not None:
+        open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _is_gone(http: web.BaseRequest) -> bool:
@@ -182,8 +194,9 @@ async def _hold(http: web.BaseRequest, hold_s: float) -> None:
 
 @asynccontextmanager
 async def serve(
-    exchange: Exchange,
+    exchange: Exchange | Perpetual,
     *,
+    venue: str = "binance",
     port: int = 0,
     faults: Faults | None = None,
     limits: Limits | None = None,
@@ -194,6 +207,7 @@ async def serve(
 
     Args:
         exchange: the core, with its clock.
+        venue: whose protocol is spoken; a name of `venues.VENUES`.
         port: 0 takes a free one; see the server's `url`.
         faults: what goes wrong.
         limits: of requests; Binance's by default.
@@ -205,13 +219,18 @@ async def serve(
     """
     listening = _listen(port)
     log = RequestLog(log_file)
-    server = PaperServer(exchange, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
+    server = PaperServer(exchange, venue=venue, faults=faults, limits=limits, log=log, wall_ns=wall_ns)
     server.url = f"http://{HOST}:{listening.getsockname()[1]}"
     runner = web.ServerRunner(web.Server(server.respond, access_log=None), shutdown_timeout=0.5)
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
-        yield server
+        time_keeper = asyncio.create_task(server.keep_time())
+        try:
+            yield server
+        finally:
+            time_keeper.cancel()
+            await server.end_connections()
     finally:
         await runner.cleanup()
         listening.close()
@@ -230,8 +249,9 @@ def _listen(port: int) -> socket.socket:
 
 @contextmanager
 def serve_in_thread(
-    exchange: Exchange,
+    exchange: Exchange | Perpetual,
     *,
+    venue: str = "binance",
     port: int = 0,
     faults: Faults | None = None,
     limits: Limits | None = None,
@@ -246,7 +266,9 @@ def serve_in_thread(
 
     async def run() -> None:
         try:
-            async with serve(exchange, port=port, faults=faults, limits=limits, log_file=log_file) as server:
+            async with serve(
+                exchange, venue=venue, port=port, faults=faults, limits=limits, log_file=log_file
+            ) as server:
                 running.append(server)
                 ready.set()
                 await stop.wait()

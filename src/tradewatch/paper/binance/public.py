@@ -10,49 +10,35 @@ from collections.abc import Callable
 
 import msgspec
 
+from tradewatch.paper.binance.parameters import INTERVALS, Params, limit_of, millis, whole
+from tradewatch.paper.binance.product import Core, Told
 from tradewatch.paper.candles import MINUTE_NS
 from tradewatch.paper.errors import VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument, filters
 from tradewatch.paper.market import Market, Quote
-from tradewatch.paper.parameters import Params, limit_of, millis, whole
-from tradewatch.paper.requests import Limits
 from tradewatch.paper.tape import Bar, bar, bars, tape
 from tradewatch.paper.units import ONE, show
 
-Told = tuple[object, dict[str, Quote]]
-
-INTERVALS = {
-    "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30,
-    "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440,
-}  # fmt: skip
 DAY_MINUTES = 1440
 
 
-def ping(exchange: Exchange, params: Params) -> Told:
+def ping(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ping."""
     return {}, {}
 
 
-def exchange_info(exchange: Exchange, params: Params, limits: Limits, wall_ns: int) -> object:
+def exchange_info(exchange: Exchange, params: Params, limits: list[dict[str, object]], wall_ms: int) -> object:
     """GET /api/v3/exchangeInfo: symbols and filters; a market past the end of its candles has status BREAK."""
-    rates = (
-        ("REQUEST_WEIGHT", "MINUTE", 1, limits.weight_1m),
-        ("ORDERS", "SECOND", 10, limits.orders_10s),
-        ("ORDERS", "DAY", 1, limits.orders_1d),
-    )
     return {
         "timezone": "UTC",
-        "serverTime": wall_ns // 1_000_000,
-        "rateLimits": [
-            {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
-            for kind, interval, number, limit in rates
-        ],
+        "serverTime": wall_ms,
+        "rateLimits": limits,
         "exchangeFilters": [],
         "symbols": [
             *(
                 _symbol(market.instrument, "TRADING" if exchange.now_ns < market.end_ns else "BREAK")
-                for market in _chosen(exchange, params)
+                for market in chosen(exchange, params)
             ),
             *(
                 _symbol(instrument, "BREAK")
@@ -63,23 +49,29 @@ def exchange_info(exchange: Exchange, params: Params, limits: Limits, wall_ns: i
     }
 
 
-def depth(exchange: Exchange, params: Params) -> Told:
+def depth(exchange: Core, params: Params) -> Told:
     """GET /api/v3/depth: levels one tick apart, each with the largest quantity that an order may have."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
-    quote, tick = market.quote(now_ns), market.instrument.tick
-    size = show(market.instrument.max_quantity)
-    levels = range(limit_of(params, 100, 5000))
-    body = {
-        "lastUpdateId": now_ns // 1_000_000,
-        "bids": [[show(quote.bid - tick * n), size] for n in levels if quote.bid > tick * n],
-        "asks": [[show(quote.ask + tick * n), size] for n in levels],
-    }
-    return body, {market.instrument.id: quote}
+    market = market_of(exchange, params)
+    quote = exchange.told(market)
+    bids, asks = levels(market, quote, limit_of(params, 100, 5000))
+    return {"lastUpdateId": update_id(exchange.now_ns), "bids": bids, "asks": asks}, {market.instrument.id: quote}
 
 
-def trades(exchange: Exchange, params: Params) -> Told:
+def levels(market: Market, quote: Quote, count: int) -> tuple[list[list[str]], list[list[str]]]:
+    """Bids and asks, best first."""
+    tick, size = market.instrument.tick, show(market.instrument.max_quantity)
+    bids = [[show(quote.bid - tick * n), size] for n in range(count) if quote.bid > tick * n]
+    return bids, [[show(quote.ask + tick * n), size] for n in range(count)]
+
+
+def update_id(at_ns: int) -> int:
+    """The number of the book's state at an instant: microseconds of simulated time."""
+    return at_ns // 1_000
+
+
+def trades(exchange: Core, params: Params) -> Told:
     """GET /api/v3/trades: the recorded tape, most recent last."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     prints = tape(market, now_ns, limit_of(params, 500, 1000))
     body = [
         {
@@ -96,9 +88,9 @@ def trades(exchange: Exchange, params: Params) -> Told:
     return body, {}
 
 
-def agg_trades(exchange: Exchange, params: Params) -> Told:
+def agg_trades(exchange: Core, params: Params) -> Told:
     """GET /api/v3/aggTrades: the same tape, each print an aggregate of one."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     start_ns, end_ns = millis(params, "startTime"), millis(params, "endTime")
     from_id = whole(params, "fromId")
     until_ns = now_ns if end_ns is None else min(end_ns, now_ns)
@@ -119,9 +111,9 @@ def agg_trades(exchange: Exchange, params: Params) -> Told:
     return body, {}
 
 
-def klines(exchange: Exchange, params: Params) -> Told:
+def klines(exchange: Core, params: Params) -> Told:
     """GET /api/v3/klines: the recorded candles; the present one as far as it has come."""
-    market, now_ns = _market(exchange, params), exchange.now_ns
+    market, now_ns = market_of(exchange, params), exchange.now_ns
     interval = params.get("interval")
     if not interval:
         raise mandatory("interval")
@@ -141,19 +133,19 @@ def klines(exchange: Exchange, params: Params) -> Told:
     return body, {market.instrument.id: market.quote(now_ns)} if told else {}
 
 
-def ticker_24hr(exchange: Exchange, params: Params) -> Told:
+def ticker_24hr(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/24hr: the last 1,440 minutes, from the start of a minute."""
-    return _each(exchange, params, _day)
+    return each(exchange, params, day_of)
 
 
-def ticker_price(exchange: Exchange, params: Params) -> Told:
+def ticker_price(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/price: the mid, which is the last price too."""
-    return _each(exchange, params, lambda market, quote: {"symbol": market.instrument.id, "price": show(quote.mid)})
+    return each(exchange, params, lambda market, quote: {"symbol": market.instrument.id, "price": show(quote.mid)})
 
 
-def book_ticker(exchange: Exchange, params: Params) -> Told:
+def book_ticker(exchange: Core, params: Params) -> Told:
     """GET /api/v3/ticker/bookTicker."""
-    return _each(exchange, params, _best)
+    return each(exchange, params, _best)
 
 
 def _best(market: Market, quote: Quote) -> dict[str, object]:
@@ -167,7 +159,8 @@ def _best(market: Market, quote: Quote) -> dict[str, object]:
     }
 
 
-def _day(market: Market, quote: Quote) -> dict[str, object]:
+def day_of(market: Market, quote: Quote) -> dict[str, object]:
+    """The ticker of the last 24 hours."""
     now_ns = quote.at_ns
     opened_ns = max(now_ns // MINUTE_NS * MINUTE_NS - (DAY_MINUTES - 1) * MINUTE_NS, market.candles.start_ns)
     day = bar(market, min(opened_ns, market.end_ns - MINUTE_NS), now_ns + MINUTE_NS, now_ns)
@@ -192,15 +185,15 @@ def _day(market: Market, quote: Quote) -> dict[str, object]:
     }
 
 
-def _each(exchange: Exchange, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
-    """One object for `symbol`, a list for `symbols` or none."""
-    now_ns = exchange.now_ns
-    quotes = {market.instrument.id: market.quote(now_ns) for market in _chosen(exchange, params)}
+def each(exchange: Core, params: Params, render: Callable[[Market, Quote], dict[str, object]]) -> Told:
+    """What is told of the markets asked for: one object for `symbol`, a list for `symbols` or none."""
+    quotes = {market.instrument.id: exchange.told(market) for market in chosen(exchange, params)}
     body = [render(exchange.markets[symbol], quote) for symbol, quote in quotes.items()]
     return (body[0] if "symbol" in params else body), quotes
 
 
-def _chosen(exchange: Exchange, params: Params) -> list[Market]:
+def chosen(exchange: Core, params: Params) -> list[Market]:
+    """The markets of `symbol` or `symbols`; all without either."""
     if "symbol" in params and "symbols" in params:
         raise VenueError(-1128, "Combination of optional parameters invalid.")
     if "symbol" in params:
@@ -214,7 +207,8 @@ def _chosen(exchange: Exchange, params: Params) -> list[Market]:
     return [exchange.market(symbol) for symbol in dict.fromkeys(symbols)]
 
 
-def _market(exchange: Exchange, params: Params) -> Market:
+def market_of(exchange: Core, params: Params) -> Market:
+    """The market of `symbol`, which must be there."""
     if not params.get("symbol"):
         raise mandatory("symbol")
     return exchange.market(params["symbol"])
@@ -245,7 +239,7 @@ def _symbol(instrument: Instrument, status: str) -> dict[str, object]:
         "otoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
+        "cancelReplaceAllowed": True,
         "amendAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,

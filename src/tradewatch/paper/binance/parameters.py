@@ -9,6 +9,11 @@ from tradewatch.paper.errors import VenueError, mandatory
 
 Params = Mapping[str, str]
 
+INTERVALS = {
+    "1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30,
+    "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440,
+}  # fmt: skip
+
 
 def required(params: Params, name: str) -> str:
     """A parameter that must be there; `VenueError` -1102 otherwise."""

@@ -7,23 +7,18 @@ from typing import TypeVar, get_args
 
 import msgspec
 
-from tradewatch.paper.errors import VenueError, mandatory
+from tradewatch.paper.binance.parameters import Params, amount, limit_of, millis, required, whole
+from tradewatch.paper.binance.product import Done
+from tradewatch.paper.binance.refusals import REFUSALS
+from tradewatch.paper.binance.user_data import cancel_id
+from tradewatch.paper.errors import Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.orders import NewOrder, Order, OrderType, Side, TimeInForce, Trade
-from tradewatch.paper.parameters import Params, amount, limit_of, millis, required, whole
 from tradewatch.paper.units import show
 
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9\-_.:/]{1,36}")
 _Listed = TypeVar("_Listed", Order, Trade)
 _DAY_NS = 86_400 * 10**9
-
-
-class Done(msgspec.Struct, frozen=True):
-    """A body to send, and which order it is about."""
-
-    body: object
-    order_id: int | None = None
-    client_order_id: str | None = None
 
 
 def place(exchange: Exchange, account: str, params: Params) -> Done:
@@ -56,6 +51,52 @@ def place(exchange: Exchange, account: str, params: Params) -> Done:
     return Done(body, order.order_id, order.client_id)
 
 
+def test(exchange: Exchange, account: str, params: Params) -> Done:
+    """POST /api/v3/order/test: judged, not placed."""
+    exchange.check(account, new_order(params))
+    return Done({})
+
+
+def replace(exchange: Exchange, account: str, params: Params) -> Done:
+    """POST /api/v3/order/cancelReplace: cancel first, then place; what fails is said for each.
+
+    Raises:
+        VenueError: -2022 the cancel failed (and nothing was placed, or that failed too), -2021 one of the two did.
+    """
+    mode = required(params, "cancelReplaceMode")
+    if mode not in ("STOP_ON_FAILURE", "ALLOW_FAILURE"):
+        raise VenueError(-1100, "Illegal characters found in parameter 'cancelReplaceMode'.")
+    order_id, client_id = whole(params, "cancelOrderId"), params.get("cancelOrigClientOrderId") or None
+    if order_id is None and client_id is None:
+        raise VenueError(-1102, "Param 'cancelOrigClientOrderId' or 'cancelOrderId' must be sent, but both were empty.")
+    unwanted = ("cancelReplaceMode", "cancelOrderId", "cancelOrigClientOrderId", "cancelNewClientOrderId")
+    rest = {name: value for name, value in params.items() if name not in unwanted}
+    new_order(rest)
+    said: dict[str, object] = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED", "newOrderResponse": None}
+    try:
+        cancelled = exchange.cancel(account, required(params, "symbol"), order_id, client_id)
+        said["cancelResponse"] = _cancelled(cancelled, {"newClientOrderId": params.get("cancelNewClientOrderId", "")})
+    except Refusal as refused:
+        said |= {"cancelResult": "FAILURE", "cancelResponse": _said(refused)}
+    placed: Done | None = None
+    if said["cancelResult"] == "SUCCESS" or mode == "ALLOW_FAILURE":
+        try:
+            placed = place(exchange, account, rest)
+            said |= {"newOrderResult": "SUCCESS", "newOrderResponse": placed.body}
+        except Refusal as refused:
+            said |= {"newOrderResult": "FAILURE", "newOrderResponse": _said(refused)}
+    if said["cancelResult"] == "FAILURE" and placed is None:
+        raise VenueError(-2022, "Order cancel-replace failed.", 400, said)
+    if said["cancelResult"] == "FAILURE" or placed is None:
+        raise VenueError(-2021, "Order cancel-replace partially failed.", 409, said)
+    return Done(said, placed.order_id, placed.client_order_id)
+
+
+def _said(refused: Refusal) -> dict[str, object]:
+    code, message = REFUSALS[refused.reason]
+    return {"code": code, "msg": message}
+
+
 def new_order(params: Params) -> NewOrder:
     """The order that parameters describe.
 
@@ -68,12 +109,7 @@ def new_order(params: Params) -> NewOrder:
         raise VenueError(-1117, "Invalid side.")
     if kind not in get_args(OrderType):
         raise VenueError(-1116, "Invalid orderType.")
-    client_id = params.get("newClientOrderId") or None
-    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise VenueError(
-            -1100,
-            "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[a-zA-Z0-9-_.:/]{1,36}$'.",
-        )
+    client_id = check_client_id(params, "newClientOrderId")
     unwanted = {"MARKET": ("timeInForce", "price"), "LIMIT": ("quoteOrderQty",)}
     for name in unwanted.get(kind, ("timeInForce", "quoteOrderQty")):
         if name in params:
@@ -105,6 +141,21 @@ def new_order(params: Params) -> NewOrder:
          "price": price, "client_id": client_id},
         NewOrder,
     )  # fmt: skip
+
+
+def check_client_id(params: Params, name: str) -> str | None:
+    """The client's id for an order; None when it was not sent.
+
+    Raises:
+        VenueError: -1100, other characters than are allowed.
+    """
+    client_id = params.get(name) or None
+    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
+        raise VenueError(
+            -1100,
+            f"Illegal characters found in parameter '{name}'; legal range is '^[a-zA-Z0-9-_.:/]{{1,36}}$'.",
+        )
+    return client_id
 
 
 def query(exchange: Exchange, account: str, params: Params) -> Done:
@@ -253,7 +304,7 @@ def _cancelled(order: Order, params: Params) -> dict[str, object]:
         "origClientOrderId": order.client_id,
         "orderId": order.order_id,
         "orderListId": -1,
-        "clientOrderId": params.get("newClientOrderId") or f"cancel-{order.order_id}",
+        "clientOrderId": params.get("newClientOrderId") or cancel_id(order.order_id),
         "transactTime": order.updated_ns // 1_000_000,
         **_state(order),
     }

@@ -1,0 +1,409 @@
+"""Kraken's websocket message by message over real sockets, and everything that can go wrong with a message."""
+
+import asyncio
+import contextlib
+import json
+import zlib
+from decimal import Decimal
+
+import aiohttp
+import pytest
+
+from tradewatch import paper
+from tradewatch.paper import feed
+from tradewatch.paper.faults import Fault, Faults, Latency, Match, Rule
+from tradewatch.paper.kraken.names import spelled
+from tradewatch.paper.orders import NewOrder
+from tradewatch.paper.requests import Limits
+from tradewatch.paper.units import parse
+
+SYMBOL = "BTC/USD"
+ORDER = {"order_type": "limit", "side": "buy", "order_qty": 1, "symbol": SYMBOL, "limit_price": 90}
+
+
+class Line:
+    """A connection that reads until it has what a test asks for; decimals are kept."""
+
+    def __init__(self, socket, token):
+        self.socket = socket
+        self.token = token
+        self.ids = iter(range(1, 1000))
+
+    async def message(self, wait_s=5):
+        arrived = await asyncio.wait_for(self.socket.receive(), wait_s)
+        if arrived.type is not aiohttp.WSMsgType.TEXT:
+            raise ConnectionError(arrived.type.name)
+        return json.loads(arrived.data, parse_float=Decimal)
+
+    async def next(self, name):
+        """The next message of a channel or method."""
+        while True:
+            found = await self.message()
+            if name in (found.get("channel"), found.get("method")):
+                return found
+
+    async def ask(self, method, answers=1, **params):
+        req_id = next(self.ids)
+        await self.socket.send_json({"method": method, "params": params, "req_id": req_id})
+        found = []
+        while len(found) < answers:
+            arrived = await self.message()
+            if arrived.get("req_id") == req_id:
+                assert {"time_in", "time_out"} <= set(arrived)
+                found.append({name: value for name, value in arrived.items() if not name.startswith("time_")})
+        return found[0] if answers == 1 else found
+
+    async def private(self, method, **params):
+        return await self.ask(method, token=self.token, **params)
+
+    async def nothing(self, wait_s=0.3):
+        """No message but heartbeats for a while."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                assert (await self.message(wait_s))["channel"] == "heartbeat"
+
+
+@pytest.fixture
+async def line(dollars, rows):
+    """A connection to an exchange at 100, the exchange and its clock; keywords: faults and those of `dollars`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def build(faults=(), record=None, **settings):
+            record = record or rows((100, 100, 100, 100), (100, 110, 90, 105))
+            exchange, clock = dollars(record, **({"spread_bp": 20, "balances": {"BTC": "1", "USD": "1000"}} | settings))
+            serving = paper.serve(exchange, venue="kraken", faults=Faults(faults, 1), limits=Limits(tier="pro"))
+            server = await stack.enter_async_context(serving)
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            socket = await stack.enter_async_context(session.ws_connect(f"{server.url}/v2"))
+            token = server.wire.tokens.issue(next(iter(exchange.accounts.values())), server.wall_ns())
+            found = Line(socket, token)
+            found.server, found.exchange, found.clock, found.session = server, exchange, clock, session
+            return found
+
+        yield build
+
+
+async def test_a_connection_begins_with_the_status_and_answers_pings(line):
+    found = await line()
+    status = await found.message()
+    assert status["data"][0] | {"connection_id": 0} == {
+        "version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": 0,
+    }  # fmt: skip
+    await found.socket.send_json({"method": "ping", "req_id": 7})
+    assert (await found.message())["method"] == "pong"
+    assert [entry.operation for entry in found.server.log.entries] == ["ws_connect", "ping"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ("{", "Malformed request"),
+        ('{"method": 3}', "Malformed request"),
+        ('{"method": "dance", "params": {}}', "Unknown method: dance"),
+        ('{"method": "subscribe", "params": {"channel": "news"}}', "Subscription name invalid"),
+        ('{"method": "subscribe", "params": {"channel": "ticker"}}', "Pair field must be an array"),
+        ('{"method": "subscribe", "params": {"channel": "ticker", "symbol": ["A/B"]}}',
+         "Currency pair not supported A/B"),
+        ('{"method": "subscribe", "params": {"channel": "book", "symbol": ["BTC/USD"], "depth": 11}}',
+         "Subscription depth not supported"),
+        ('{"method": "subscribe", "params": {"channel": "ohlc", "symbol": ["BTC/USD"], "interval": 2}}',
+         "Subscription ohlc interval not supported"),
+        ('{"method": "unsubscribe", "params": {"channel": "ticker", "symbol": ["BTC/USD"]}}', "Subscription Not Found"),
+        ('{"method": "subscribe", "params": {"channel": "executions", "token": "x"}}', "ESession:Invalid session"),
+        ('{"method": "add_order", "params": {"order_type": "market"}}', "ESession:Invalid session"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_is_refused_in_krakens_words(line, request_, error):
+    found = await line()
+    await found.message()
+    await found.socket.send_str(request_)
+    answer = await found.message()
+    assert (answer["error"], answer["success"]) == (error, False)
+    assert found.server.log.entries[-1].error == error
+
+
+async def test_a_token_ends_after_a_quarter_of_an_hour_unless_it_was_used(line):
+    found = await line()
+    wall = [10**18]
+    tokens = found.server.wire.tokens
+    account = next(iter(found.exchange.accounts.values()))
+    used, unused = tokens.issue(account, wall[0]), tokens.issue(account, wall[0])
+    assert tokens.account(used, wall[0]) is account
+    later = wall[0] + 901 * 10**9
+    assert tokens.account(used, later) is account
+    with pytest.raises(Exception, match="ESession:Invalid session"):
+        tokens.account(unused, later)
+
+
+async def test_the_life_of_an_order_as_executions_tell_it(line):
+    found = await line()
+    subscribed = await found.private("subscribe", channel="executions", snap_trades=True)
+    assert subscribed["result"] == {"channel": "executions", "snapshot": True, "maxratecount": 180}
+    snapshot = await found.message()
+    assert (snapshot["type"], snapshot["data"], snapshot["sequence"]) == ("snapshot", [], 1)
+    placed = await found.private("add_order", **ORDER, cl_ord_id="mine")
+    order_id = spelled("O", 1)
+    assert placed == {
+        "method": "add_order", "req_id": 2, "success": True, "result": {"order_id": order_id, "cl_ord_id": "mine"},
+    }  # fmt: skip
+    pending, new = [await found.next("executions") for _ in range(2)]
+    assert pending["data"] == [
+        {
+            "exec_type": "pending_new", "order_status": "pending_new", "order_id": order_id, "cl_ord_id": "mine",
+            "order_userref": 0, "timestamp": "2023-03-03T00:00:00.000000Z", "symbol": SYMBOL, "side": "buy",
+            "order_type": "limit", "order_qty": Decimal(1), "cum_cost": Decimal(0), "time_in_force": "GTC",
+            "limit_price_type": "static", "limit_price": Decimal(90), "fee_usd_equiv": Decimal(0),
+            "fee_ccy_pref": "fciq",
+        }
+    ]  # fmt: skip
+    assert (new["data"][0]["exec_type"], "symbol" in new["data"][0], new["sequence"]) == ("new", False, 3)
+    amended = await found.private("amend_order", order_id=order_id, limit_price=95, order_qty=2)
+    assert amended["result"]["order_id"] == order_id
+    change = (await found.next("executions"))["data"][0]
+    assert (change["exec_type"], change["limit_price"], change["order_qty"]) == ("amended", Decimal(95), Decimal(2))
+    found.clock.pass_seconds(114)
+    trade, filled = [(await found.next("executions"))["data"][0] for _ in range(2)]
+    assert (trade["exec_type"], trade["order_status"], trade["last_qty"], trade["last_price"], trade["fees"]) == (
+        "trade", "partially_filled", Decimal(2), Decimal(95), [{"asset": "USD", "qty": Decimal("0.19")}],
+    )  # fmt: skip
+    assert filled == {
+        "exec_type": "filled", "order_status": "filled", "order_id": order_id, "cl_ord_id": "mine", "order_userref": 0,
+        "timestamp": trade["timestamp"], "cum_qty": Decimal(2), "cum_cost": Decimal(190), "avg_price": Decimal(95),
+        "fee_usd_equiv": Decimal("0.19"),
+    }  # fmt: skip
+    again = await found.private("unsubscribe", channel="executions")
+    assert again["success"] is True
+    await found.private("subscribe", channel="executions", snap_trades=True)
+    snapshot = await found.next("executions")
+    assert [one["exec_id"] for one in snapshot["data"]] == [trade["exec_id"]]
+
+
+async def test_requests_of_orders_and_their_answers(line):
+    found = await line()
+    refused = await found.private("add_order", **(ORDER | {"order_qty": 100}))
+    assert (refused["error"], refused["success"]) == ("EOrder:Insufficient funds", False)
+    checked = await found.private("add_order", **ORDER, validate=True)
+    assert (checked["success"], checked["result"]) == (True, {})
+    assert found.exchange.orders("main") == []
+    sell = {"order_type": "limit", "side": "sell", "order_qty": 0.1, "limit_price": 200}
+    batch = await found.private("batch_add", symbol=SYMBOL, orders=[sell, sell | {"order_userref": 5}])
+    ids = [one["order_id"] for one in batch["result"]]
+    assert batch["result"][1]["order_userref"] == 5
+    edited = await found.private("edit_order", order_id=ids[0], symbol=SYMBOL, limit_price=210)
+    assert edited["result"]["original_order_id"] == ids[0]
+    answers = await found.ask("cancel_order", 2, token=found.token, order_id=[edited["result"]["order_id"], ids[0]])
+    assert [one["success"] for one in answers] == [True, False]
+    assert answers[1]["error"] == "EOrder:Unknown order"
+    assert (await found.private("cancel_all"))["result"] == {"count": 1}
+    spent = {"order_type": "market", "side": "buy", "symbol": SYMBOL, "cash_order_qty": 100}
+    bought = await found.private("add_order", **spent)
+    (trade,) = found.exchange.trades("main")
+    assert (spelled("O", trade.order_id), trade.quantity) == (bought["result"]["order_id"], parse("0.999"))
+    armed = await found.private("cancel_all_orders_after", timeout=60)
+    assert armed["result"]["triggerTime"] > armed["result"]["currentTime"]
+    entries = [entry for entry in found.server.log.entries if entry.operation == "cancel_order"]
+    assert [(entry.method, entry.accepted, entry.error) for entry in entries] == [("WS", True, "EOrder:Unknown order")]
+
+
+async def test_balances_tell_lines_of_the_statement(line):
+    found = await line()
+    await found.private("subscribe", channel="balances")
+    snapshot = await found.next("balances")
+    assert [(one["asset"], one["balance"]) for one in snapshot["data"]] == [("BTC", Decimal(1)), ("USD", Decimal(1000))]
+    await found.private("add_order", **ORDER)  # locks money: no line
+    found.exchange.transfer("main", "USD", parse("50"))
+    update = await found.next("balances")
+    assert (update["sequence"], update["data"][0]["type"], update["data"][0]["balance"]) == (
+        2,
+        "deposit",
+        Decimal(1050),
+    )
+
+
+async def test_a_book_is_kept_from_its_updates(line, rows):
+    found = await line(record=rows((100, 130, 70, 100), (100, 120, 50, 110)), spread_bp=9)
+    await found.ask("subscribe", channel="book", symbol=[SYMBOL], depth=25)
+    snapshot = (await found.next("book"))["data"][0]
+    sides = {side: {one["price"]: one["qty"] for one in snapshot[side]} for side in ("bids", "asks")}
+    assert [len(levels) for levels in sides.values()] == [25, 25]
+    for step in range(30):
+        found.clock.now += (1_000_000, 900_000_000, 3_000_000_000)[step % 3]
+        found.exchange.advance()
+        quote = found.exchange.markets["BTCUSD"].quote(found.exchange.now_ns)
+        if quote.bid / 1e8 == float(max(sides["bids"])):
+            continue
+        update = (await found.next("book"))["data"][0]
+        for side, levels in sides.items():
+            for one in update[side]:
+                if one["qty"]:
+                    levels[one["price"]] = one["qty"]
+                else:
+                    levels.pop(one["price"], None)
+            kept = sorted(levels, reverse=side == "bids")[:25]
+            sides[side] = {level: levels[level] for level in kept}
+        best = max(sides["bids"]), min(sides["asks"])
+        assert tuple(map(float, best)) == (quote.bid / 1e8, quote.ask / 1e8)
+        texts = [
+            f"{one:f}".replace(".", "").lstrip("0")
+            for side in ("asks", "bids")
+            for level in list(sides[side].items())[:10]
+            for one in level
+        ]
+        assert update["checksum"] == zlib.crc32("".join(texts).encode())
+
+
+async def test_trades_candles_and_instruments(line):
+    found = await line()
+    for channel in ("trade", "ohlc"):
+        await found.ask("subscribe", channel=channel, symbol=[SYMBOL], snapshot=True)
+        assert (await found.next(channel))["type"] == "snapshot"
+    found.clock.pass_seconds(24)
+    trade, candle = await found.next("trade"), await found.next("ohlc")
+    assert (trade["data"][0]["trade_id"], trade["data"][0]["qty"]) == (2, Decimal(1))
+    assert (candle["data"][0]["trades"], candle["data"][0]["volume"]) == (2, Decimal(2))
+    answer = await found.ask("subscribe", channel="instrument")
+    assert answer["success"] is True
+    (pair,) = (await found.next("instrument"))["data"]["pairs"]
+    assert (pair["symbol"], pair["price_precision"], pair["status"]) == (SYMBOL, 2, "online")
+
+
+async def test_a_quiet_line_has_heartbeats_and_an_unused_one_none(line):
+    found = await line()
+    await found.message()
+    await found.nothing(1.3)
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+    assert (await found.message(3)) == {"channel": "heartbeat"}
+
+
+def on(channel, kind, **more):
+    return Rule(Match(channel=channel, nth=more.pop("nth", (1,))), Fault(kind, **more))
+
+
+async def trades_of(found, count):
+    """Subscribe, let the tape print, and read the ids of what arrives."""
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+    found.clock.pass_seconds(72)
+    return [(await found.next("trade"))["data"][0]["trade_id"] for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ((), [2, 3, 4, 5]),
+        ((on("trade", "lose"),), [3, 4, 5]),
+        ((on("trade", "repeat", nth=(2,)),), [2, 3, 3, 4, 5]),
+        ((on("trade", "reorder"),), [3, 2, 4, 5]),
+        ((on("trade", "reorder", nth=(1, 2)),), [3, 2, 4, 5]),
+        ((on("trade", "late", latency=Latency("fixed", 200)),), [3, 4, 5, 2]),
+        ((on("book", "lose"),), [2, 3, 4, 5]),
+    ],
+)  # fmt: skip
+async def test_messages_are_lost_repeated_reordered_and_late(line, rules, expected):
+    found = await line(rules)
+    assert await trades_of(found, len(expected)) == expected
+    await found.nothing()
+
+
+async def test_a_dropped_line_ends_without_a_word_and_the_order_stays(line):
+    found = await line([on("add_order", "drop")])
+    with pytest.raises(ConnectionError, match=r"CLOSE|ERROR"):
+        await found.private("add_order", **ORDER)
+    assert len(found.exchange.open_orders("main")) == 1
+    assert [one.accepted for one in found.server.log.entries if one.operation == "add_order"] == [True]
+    again = Line(await found.session.ws_connect(f"{found.server.url}/v2"), found.token)
+    await again.private("subscribe", channel="executions")
+    assert [one["order_id"] for one in (await again.next("executions"))["data"]] == [spelled("O", 1)]
+    await again.socket.close()
+
+
+async def test_a_silent_line_stays_open_and_loses_what_it_would_have_said(line):
+    found = await line([on("trade", "silence", hold_s=0.5)])
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+    found.clock.pass_seconds(24)
+    await found.socket.ping()
+    with pytest.raises(TimeoutError):
+        await found.message(0.4)
+    await asyncio.sleep(0.2)
+    found.clock.pass_seconds(24)
+    assert (await found.next("trade"))["data"][0]["trade_id"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "placed"),
+    [
+        (Fault("rate_limit"), "EOrder:Rate limit exceeded", 0),
+        (Fault("server_error", code="EService:Unavailable"), "EService:Unavailable", 0),
+        (Fault("server_error", at="answer", code="EService:Timeout"), "EService:Timeout", 1),
+        (Fault("timeout", at="answer"), None, 1),
+        (Fault("timeout"), None, 0),
+    ],
+)  # fmt: skip
+async def test_requests_over_the_line_fail_as_those_over_rest(line, fault, error, placed):
+    found = await line([Rule(Match(operation="add_order", method="WS"), fault)])
+    await found.message()
+    await found.socket.send_json({"method": "add_order", "params": ORDER | {"token": found.token}})
+    if error is None:
+        await found.nothing()
+    else:
+        assert (await found.message())["error"] == error
+    assert len(found.exchange.open_orders("main")) == placed
+    entry = found.server.log.entries[-1]
+    assert (entry.fault, entry.accepted, entry.error) == (fault.kind, placed == 1, error)
+
+
+async def test_a_slow_request_does_not_hold_up_the_next(line):
+    slow = Rule(Match(operation="add_order", nth=(1,)), Fault("latency", at="answer", latency=Latency("fixed", 300)))
+    found = await line([slow])
+    await found.private("subscribe", channel="executions")
+    await found.next("executions")
+    await found.socket.send_json({"method": "add_order", "params": ORDER | {"token": found.token}, "req_id": 70})
+    await found.socket.send_json({"method": "ping", "req_id": 71})
+    seen = [await found.message() for _ in range(4)]
+    order = [one.get("method") or one["data"][0]["exec_type"] for one in seen]
+    assert order.index("add_order") == 3  # the fill reports came before the answer
+    assert sorted(order[:3]) == ["new", "pending_new", "pong"]
+
+
+async def test_a_client_that_does_not_read_is_dropped(line):
+    found = await line()
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+    slow = found.exchange.feed._subscriptions[0]
+    print_ = feed.Printed("BTCUSD", feed.tape(found.exchange.markets["BTCUSD"], found.exchange.now_ns, 1)[0])
+    for _ in range(10_001):
+        slow.offer(print_)
+    assert slow.overflowed
+    with pytest.raises(ConnectionError):
+        await found.next("no such channel")
+
+
+async def test_a_stream_that_fails_ends_its_line_and_is_heard_of(line, monkeypatch, caplog):
+    found = await line()
+    await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+
+    def broken(one, print_):
+        raise ZeroDivisionError("no trade today")
+
+    monkeypatch.setattr("tradewatch.paper.kraken.channels.trade", broken)
+    found.clock.pass_seconds(24)
+    with pytest.raises(ConnectionError):
+        await found.next("trade")
+    assert "no trade today" in caplog.text
+
+
+async def test_the_same_seed_gives_the_same_stream(line):
+    streams = []
+    for _ in range(2):
+        rules = [Rule(Match(channel="trade", probability=0.5), Fault("lose"))]
+        found = await line(rules)
+        await found.ask("subscribe", channel="trade", symbol=[SYMBOL])
+        found.exchange.submit("main", NewOrder("BTCUSD", "BUY", "LIMIT", quantity=parse("1"), price=parse("95")))
+        found.clock.pass_seconds(114)
+        seen = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                message = await found.message(0.5)
+                if message["channel"] == "trade":
+                    seen.append(message["data"][0])
+        streams.append(seen)
+    assert streams[0] == streams[1]
+    assert 0 < len(streams[0]) < 7
