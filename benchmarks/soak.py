@@ -188,8 +188,8 @@ def line(watch: Any, bot: Bot, collector: Collector, began: float) -> dict[str, 
         "spans": collector.spans,
         "dropped": {
             "reads": status.telemetry.reads_dropped,
-            "orders": status.telemetry.orders_dropped,
             "records": status.telemetry.records_dropped,
+            **{f"{lost.signal} {lost.kind} {lost.reason}": lost.count for lost in status.telemetry.dropped},
         },
         "overhead_cpu": round(status.overhead_cpu or 0, 4),
         "collector": dict(collector.answers),
@@ -238,7 +238,7 @@ async def soak(seconds: float, rate: float, quiet: bool) -> dict[str, Any]:
     left = [
         t.name
         for t in set(threading.enumerate()) - threads_before
-        if t.name.startswith("tradewatch") or "Otel" in t.name
+        if t.is_alive() and (t.name.startswith("tradewatch") or "Otel" in t.name)
     ]
     status = watch.status()
     seen = {o.operation: o.calls for o in status.operations}
@@ -252,9 +252,10 @@ async def soak(seconds: float, rate: float, quiet: bool) -> dict[str, Any]:
         "memory_mb": [each["memory_mb"] for each in lines] + [last["memory_mb"]],
         "grown_in_second_half_mb": round(max(half) - half[0], 1),
         "spans_exported": collector.spans,
-        "telemetry": json.loads(
-            json.dumps({f: getattr(status.telemetry, f) for f in status.telemetry.__struct_fields__}, default=str)
-        ),
+        "spans_made": sum(o.calls for o in status.operations) + status.attempts,
+        "spans_lost_and_counted": sum(lost.count for lost in status.telemetry.dropped if lost.signal == "spans"),
+        "reads_dropped": status.telemetry.reads_dropped,
+        "records_dropped": status.telemetry.records_dropped,
         "failures": status.failures,
         "threads_left": left,
         "shutdown_s": round(shutdown_s, 2),
@@ -266,6 +267,11 @@ def verdicts(found: dict[str, Any]) -> list[tuple[bool, str]]:
     return [
         (found["calls"] == found["counted"], "every call was counted"),
         (found["grown_in_second_half_mb"] <= GROWTH_MB, f"memory grew by at most {GROWTH_MB:g} MB in the second half"),
+        (
+            found["spans_made"] == found["spans_exported"] + found["spans_lost_and_counted"],
+            "every span was exported, or counted as lost",
+        ),
+        (not found["reads_dropped"] and not found["records_dropped"], "no record was dropped before it became a span"),
         (not found["threads_left"], "no thread is left"),
         (not found["failures"], "no failure of tradewatch's own"),
     ]
