@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def venue(folder: Path) -> tuple[subprocess.Popen[str], str]:
     (folder / "faults.yaml").write_text(SCENARIO)
     command = [sys.executable, "-c", "from tradewatch.cli import main; main()", "paper", "--json", "--seed", "1"]
     command += ["--account", f"{KEY}:{SECRET}", "--balance", "BTC=1000,USDT=50000000", "--candles", "random:25000"]
+    # Its clock is ours: fills of another year would all be from before the balances.
+    command += ["--start", datetime.now(UTC).isoformat(timespec="seconds")]
     command += ["--scenario", str(folder / "faults.yaml"), "--weight-limit", "100000000", "--order-limit", "10000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
