@@ -36,13 +36,9 @@ class Raising:
 @pytest.fixture(params=[Blocking, Raising])
 def broken(request):
     made = request.param()
-    made.closes = []
     yield made
-    tradewatch.shutdown()
     if isinstance(made, Blocking):
         made.over.set()
-    for close in made.closes:
-        close()
 
 
 class Spans(SpanExporter):
@@ -77,7 +73,6 @@ def halted(watch, api, client):
 def test_an_exporter_of_spans(api, venue, make_bot, watch_over, broken, lenient):
     tracers = TracerProvider(shutdown_on_exit=False)
     tracers.add_span_processor(SimpleSpanProcessor(Spans(broken)))
-    broken.closes.append(tracers.shutdown)
     place = venue()
     client = api.client(place)
     watch = watch_over(make_bot(client), clock=place.clock, tracer_provider=tracers)
@@ -93,7 +88,6 @@ def test_an_exporter_of_metrics(api, venue, make_bot, watch_over, broken, lenien
     reader = PeriodicExportingMetricReader(Metrics(broken), export_interval_millis=50)
     sound = InMemoryMetricReader()
     meters = MeterProvider([reader, sound], shutdown_on_exit=False)
-    broken.closes.append(meters.shutdown)
     place = venue()
     client = api.client(place)
     watch = watch_over(make_bot(client), clock=place.clock, meter_provider=meters)
