@@ -16,35 +16,55 @@ _WAIT_S = 1.0
 
 
 class Gate:
-    """`with held:` around work in the SDK or SQLite. Reentrant; 0.1 µs."""
+    """`with held:` around work in the SDK or SQLite, by any number of threads at once; a fork waits for all of them.
+
+    Nobody waits for another holder: an exporter of the application's that hangs must not keep a halt from the disk.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._free = threading.Condition()
+        self._holders = 0
         self._forking: int | None = None
+        self._own = threading.local()
 
     def __enter__(self) -> None:
         """No fork from now on."""
-        self._lock.acquire()
+        depth = getattr(self._own, "depth", 0)
+        if not depth:
+            with self._free:
+                if self._forking is not None and self._forking != threading.get_ident():
+                    self._free.wait_for(lambda: self._forking is None, _WAIT_S)
+                self._holders += 1
+        self._own.depth = depth + 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Forks may go on."""
-        self._lock.release()
+        self._own.depth -= 1
+        if not self._own.depth:
+            with self._free:
+                self._holders -= 1
+                if self._forking is not None:
+                    self._free.notify_all()
 
     def before(self) -> None:
         """A fork is about to happen, on this thread."""
-        if self._lock.acquire(timeout=_WAIT_S):
+        own = 1 if getattr(self._own, "depth", 0) else 0
+        with self._free:
+            self._free.wait_for(lambda: self._forking is None, _WAIT_S)
             self._forking = threading.get_ident()
+            self._free.wait_for(lambda: self._holders <= own, _WAIT_S)
 
     def after_in_parent(self) -> None:
         """It has."""
-        if self._forking == threading.get_ident():
+        with self._free:
             self._forking = None
-            self._lock.release()
+            self._free.notify_all()
 
     def after_in_child(self) -> None:
         """Nobody else is in the child that could hold the gate."""
-        self._lock = threading.RLock()
+        self._free = threading.Condition()
         self._forking = None
+        self._holders = 1 if getattr(self._own, "depth", 0) else 0
 
 
 held = Gate()

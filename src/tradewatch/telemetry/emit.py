@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from tradewatch.model import Call
 from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
-from tradewatch.runtime.service import pause
+from tradewatch.runtime.service import Bell, pause
 from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.live import LiveCall
 from tradewatch.telemetry.otel import SPAN_KEY
@@ -21,6 +21,7 @@ from tradewatch.telemetry.spans import Spans
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
 _EVERY_S = 0.1
+# As often as it is looked for processors that were added.
 _IDLE_S = 1.0
 _CROWDED_S = 0.002
 
@@ -39,6 +40,7 @@ class Emitter:
         self._saw = saw
         self._crowded = crowded
         self._waiting: deque[Call] = deque()
+        self._bell = Bell()
         self.dropped = 0
 
     def take(self, call: Call) -> None:
@@ -47,13 +49,15 @@ class Emitter:
             self.dropped += 1
         else:
             self._waiting.append(call)
+            self._bell.ring()
 
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         while not ending.is_set():
             found = bool(self._waiting)
             await self._drain()
-            await pause(ending, _EVERY_S if found else _IDLE_S)
+            # Rung for the first of several: the others wait for each other.
+            await (pause(ending, _EVERY_S) if found else self._bell.pause(ending, _IDLE_S))
         await self._drain()
 
     async def _drain(self) -> None:
