@@ -125,7 +125,15 @@ def wrap(patches: Patches, methods: Iterable[tuple[type, str]], tracer: Tracer, 
 
 def _submit(original: Any) -> Any:
     def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return original(self, _carried(fn) if _EXECUTING.get() else fn, *args, **kwargs)
+        if not _EXECUTING.get():
+            return original(self, fn, *args, **kwargs)
+        fn = _carried(fn)
+        # The pool may start a thread for it, which outlives the executor's call.
+        executing = _EXECUTING.set(False)
+        try:
+            return original(self, fn, *args, **kwargs)
+        finally:
+            _EXECUTING.reset(executing)
 
     return standing_for(original, submit)
 

@@ -273,7 +273,9 @@ class Outbox(Generic[T]):
         return taken if taken[0] or taken[1] else None
 
     def _account(self, found: Sent, urgent: list[tuple[T, int]], other: list[tuple[T, int]]) -> None:
-        self._bytes[0] -= sum(size for _, size in urgent) + sum(size for _, size in other)
+        # Added up before: what is put in during a call inside the statement would be lost.
+        gone = sum(size for _, size in urgent) + sum(size for _, size in other)
+        self._bytes[0] -= gone
         if found.again_s is not None:
             self._failed += 1
             self._put_back(urgent, other)

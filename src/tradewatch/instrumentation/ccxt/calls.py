@@ -57,10 +57,12 @@ class Binding:
     process that it wakes up in is another. A client that several bots share has the gate of each.
     """
 
-    __slots__ = ("found", "gates", "operations", "probe", "rate_limit_used", "render", "seen")
+    __slots__ = ("__weakref__", "found", "gates", "operations", "over", "probe", "rate_limit_used", "render", "seen")
 
     def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
+        # Set once the client has another one, or nobody watches any client: a copy that still carries it asks anew.
+        self.over = False
         self.probe = probe
         # Empty once every bot has let the client go: such a binding counts as none.
         self.gates: tuple[Gate, ...] = (gate,)
@@ -146,7 +148,8 @@ class _LogicalCall:
 
     def _binding(self, client: Any) -> Binding | None:
         """The client's binding. One that nobody has seen before, in a closure say, is adopted at its first call."""
-        if BINDING not in client.__dict__:
+        known = client.__dict__.get(BINDING)  # None also where it was pickled
+        if known is None or known.over:
             with _KEPT:
                 self._adopt(client)
         return binding_of(client)
@@ -299,7 +302,11 @@ class EndpointCall(_LogicalCall):
         try:
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
-            sends_orders = endpoints_of(type(client)).sends_orders(method, path)
+            endpoints = endpoints_of(type(client))
+            sends_orders = endpoints.sends_orders(method, path)
+            # Some venues have one endpoint for all: there the unified method says what it is.
+            if outer is not None and outer.operation.name.startswith("cancel_") and (method, path) in endpoints.others:
+                sends_orders = False
             if outer is not None and not sends_orders:
                 return None
             operation = _endpoint_name(path, api, method)

@@ -67,6 +67,7 @@ class Ccxt:
         self._patches = Patches()
         self._classes: set[type] = set()
         self._bound: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._bindings: weakref.WeakSet[Binding] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._hooked = False
         self._wanted = False
@@ -113,8 +114,13 @@ class Ccxt:
         self.install()
         with self._lock:
             self._wrap_class(type(client), client)
+            before = client.__dict__.get(BINDING)
             client.__dict__[BINDING] = binding
+            binding.over = False
+            if before is not None and before is not binding:
+                before.over = True
             self._bound.add(client)
+            self._bindings.add(binding)
 
     def undo(self) -> None:
         """Put back every attribute of every class and take the binding from every client."""
@@ -123,6 +129,9 @@ class Ccxt:
             for client in list(self._bound):
                 client.__dict__.pop(BINDING, None)
             self._bound.clear()
+            for binding in list(self._bindings):
+                binding.over = True
+            self._bindings.clear()
             self._patches.undo()
             self._classes.clear()
 
