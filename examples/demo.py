@@ -32,9 +32,7 @@ def main() -> int:
         from rehearsal import RehearsalError, rehearse
     except ImportError as error:
         print(f"error: the demo needs {error.name or error}, which is not installed here.", file=sys.stderr)
-        print(
-            "Run `make demo`, which installs it into .venv, or: pip install 'tradewatch[server]' ccxt", file=sys.stderr
-        )
+        print("Run `make demo`, which installs it into .venv, or: pip install aiohttp ccxt", file=sys.stderr)
         return 1
     try:
         asyncio.run(rehearse(seconds, on_terminal=on_terminal))

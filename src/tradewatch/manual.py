@@ -23,6 +23,7 @@ from tradewatch import registry
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
+from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 
 _Instrument = TypeVar("_Instrument")
 # As OpenTelemetry's specification has it.
@@ -186,7 +187,12 @@ def histogram(name: str, unit: str = "", description: str = "") -> Histogram:
     >>> took = tradewatch.histogram("model.duration", "s")
     >>> took.record(0.017, model="lstm")
     """
-    return Histogram(name, lambda meter: meter.create_histogram(name, unit, description))
+    # OpenTelemetry's own buckets begin at 5: in seconds all that a bot does would be one bucket.
+    bounds = list(DURATION_BOUNDS_S) if unit == "s" else None
+    return Histogram(
+        name,
+        lambda meter: meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds),
+    )
 
 
 def _is_number(value: Any) -> bool:

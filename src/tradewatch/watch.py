@@ -106,7 +106,10 @@ class Watch:
         values = limit_values(limits)
         if port is not None and not 0 <= port <= _LAST_PORT:
             raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}, or None")
+        if isinstance(rule_files, str | os.PathLike):
+            raise ValueError(f"rules {rule_files!r}; accepted: a list of files, such as [{os.fspath(rule_files)!r}]")
         groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
+        self._halting = any(each.rule.action == "halt" for group in groups for each in group.rules)
         methods = executor.named(executors)
         self.name = bot_name(bot, name)
         self.search: Search = search(bot, is_client)
@@ -292,6 +295,10 @@ class Watch:
         """
         return self._breaker.resume(by, reason)
 
+    def __repr__(self) -> str:
+        """One line, for whoever prints a watch."""
+        return f"<Watch {self.name!r}: {self._breaker.status().state}, {len(self._clients.mine())} clients>"
+
     def __enter__(self) -> Self:
         """`with tradewatch.instrument(bot) as watch:` stops watching at the end of the block."""
         return self
@@ -374,6 +381,8 @@ class Watch:
                 f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
                 "or used from now on is watched"
             )
+        if not self._halting:
+            notes.append("no rule has the annotation 'action: halt': only a person halts this bot")
         if self._follows is not None:
             notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")
         elif self._store is None:

@@ -367,3 +367,16 @@ def test_a_broken_rule_file_is_refused_with_line_and_column(client, make_bot, wa
 def test_a_rule_file_that_is_not_there_is_refused(client, make_bot, watch_over, tmp_path):
     with pytest.raises((tradewatch.RuleFileError, OSError), match=r"none\.yaml"):
         watch_over(make_bot(client), rules=[tmp_path / "none.yaml"])
+
+
+def test_rules_of_ones_own_that_halt_nothing_are_said_to(blocking, make_bot, watch_over, tmp_path):
+    rules = tmp_path / "mine.yaml"
+    rules.write_text("groups: [{name: mine, rules: [{alert: Mine, expr: 'trading_pnl_daily < -5'}]}]")
+    watch = watch_over(make_bot(blocking.ccxt.binance()), rules=[rules])
+    assert "no rule has the annotation 'action: halt': only a person halts this bot" in watch.status().notes
+    assert repr(watch) == "<Watch 'Bot': ACTIVE, 1 clients>"
+
+
+def test_rules_that_are_no_list_are_an_error_that_shows_one(make_bot, watch_over):
+    with pytest.raises(ValueError, match=r"rules 'mine.yaml'; accepted: a list of files, such as \['mine.yaml'\]"):
+        watch_over(make_bot(), rules="mine.yaml")

@@ -107,7 +107,9 @@ def test_instruments_of_the_bots_own(watched, application):
     buys, other = points["signals"][(("side", "buy"),)], points["signals"][(("symbol", SYMBOL),)]
     assert (buys.value, other.value) == (5, 1)
     assert points["regime"][()].value == -0.25
-    assert (points["model.duration"][()].count, points["model.duration"][()].sum) == (2, 0.75)
+    durations = points["model.duration"][()]
+    assert (durations.count, durations.sum) == (2, 0.75)
+    assert durations.explicit_bounds[:2] == (0.0005, 0.001), "seconds have buckets for seconds"
 
 
 def test_an_instrument_made_before_the_bot_follows_it_to_the_next(venue, blocking, make_bot, watch_over, scrape):

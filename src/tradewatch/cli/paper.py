@@ -155,9 +155,7 @@ def paper(
     try:
         from tradewatch.paper.server import serve
     except ImportError as error:
-        raise click.ClickException(
-            f"the paper exchange needs aiohttp: pip install 'tradewatch[server]' ({error})"
-        ) from error
+        raise click.ClickException(f"the paper exchange needs aiohttp: pip install aiohttp ({error})") from error
     start_ns = _parsed("--start", start, parse_time, "ISO 8601 with an offset, such as 2023-03-03T00:50Z")
     if not 0 < speed < 1e6:
         raise _refused("--speed", speed, "a number above 0, below 1000000")

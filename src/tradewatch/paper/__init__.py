@@ -1,7 +1,7 @@
 """A paper exchange: Binance spot and Kraken spot on loopback, matching on recorded or random prices, with faults.
 
 The core (`Exchange`) does no input or output and is handed its clock; `serve` puts it behind sockets and needs aiohttp
-(`pip install 'tradewatch[server]'`).
+(the extra `server`).
 """
 
 from __future__ import annotations
