@@ -149,3 +149,19 @@ def test_a_failing_and_a_cancelled_execution(venue, awaiting, watch_over, applic
     failed, cancelled = application.spans()
     assert (failed.status.status_code.name, failed.attributes["error.type"]) == ("ERROR", "LookupError")
     assert (cancelled.status.status_code.name, cancelled.attributes.get("error.type")) == ("UNSET", None)
+
+
+def test_a_pools_thread_does_not_keep_the_span_that_it_was_started_under(venue, blocking, watch_over, application):
+    place = venue()
+    pool = ThreadPoolExecutor(1)
+
+    class Handing(Trader):
+        def execute_order(self, side):
+            return pool.submit(super().execute_order, side).result()
+
+    bot = Bot(Handing(blocking.client(place)))
+    watch_over(bot, clock=place.clock, **application.settings)
+    bot.order_manager.execute_order("buy")
+    pool.submit(bot.order_manager.helper).result()
+    pool.shutdown()
+    assert ("fetch_ticker binance", None) in family(application)

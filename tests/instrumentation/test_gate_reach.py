@@ -149,3 +149,17 @@ def test_a_wall_clock_set_back_stops_no_rule(blocking, venue, make_bot, watch_ov
     place.clock.pass_seconds(2)
     client.fetch_ticker(SYMBOL)
     until(lambda: watch.status().breaker.state == "HALTED")
+
+
+def test_a_copy_of_a_client_that_was_let_go_is_gated_again(blocking, venue, make_bot, watch_over):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    watch_over(bot, clock=place.clock)
+    bot.copy = object.__new__(type(bot.exchange))  # as copy.copy does, which leaves a trace on the class
+    vars(bot.copy).update(vars(bot.exchange))
+    tradewatch.uninstrument(bot)
+    watch = watch_over(make_bot(bot.exchange), clock=place.clock)
+    watch.halt("news")
+    with pytest.raises(tradewatch.OrderRefused):
+        bot.copy.create_order("BTC/USDT", "market", "buy", 1)
+    assert place.orders() == []
