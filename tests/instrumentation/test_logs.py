@@ -65,12 +65,12 @@ def test_a_record_made_in_a_call_names_the_order(api, venue, make_bot, watch_ove
 
 
 def test_everything_is_put_back(make_bot, watch_over):
-    factory, handle = logging.getLogRecordFactory(), logging.Logger.callHandlers
+    factory, handle = logging.Logger.makeRecord, logging.Logger.callHandlers
     bot = make_bot()
     watch_over(bot)
-    assert logging.getLogRecordFactory() is not factory
+    assert logging.Logger.makeRecord is not factory
     tradewatch.uninstrument(bot)
-    assert (logging.getLogRecordFactory(), logging.Logger.callHandlers) == (factory, handle)
+    assert (logging.Logger.makeRecord, logging.Logger.callHandlers) == (factory, handle)
 
 
 def test_factories_of_others_are_chained_in_both_orders(make_bot, watch_over):
@@ -304,3 +304,11 @@ def test_many_records_are_written_a_few_at_a_time_and_read_as_one(make_bot, watc
     tradewatch.shutdown()
     assert [body for _, body, *_ in told(asked_for)] == [f"said {n}" for n in range(20)]
     assert {a["service.name"] for a in resources(asked_for)} == {"grid"}
+
+
+def test_what_the_bot_gives_under_our_names_stands(blocking, venue, make_bot, watch_over, caplog):
+    watch_over(make_bot(blocking.client(venue())))
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("bot").info("hello", extra={"otelTraceID": "mine", "tradingOrderID": "7"})
+    [record] = [each for each in caplog.records if each.name == "bot"]
+    assert (record.otelTraceID, record.tradingOrderID) == ("mine", "7")

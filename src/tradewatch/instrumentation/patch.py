@@ -175,7 +175,7 @@ def measured(original: Any, point: CallPoint) -> Any:
     name, at, observe, fail = point.operation, point.subject_at, point.observe, point.fail
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        live = within = None
+        live = made = within = None
         began_ns = 0
         try:
             operation = args[0]._tradewatch.operations[name]
@@ -203,9 +203,14 @@ def measured(original: Any, point: CallPoint) -> Any:
                 live = made
                 if began_ns:
                     began_ns -= thread_time_ns()
-            except Exception as bug:
+            except BaseException as bug:
                 live = None
+                if made is not None:
+                    # A signal's handler may raise anywhere: what never began must not stay current.
+                    made.end_ns = made.start_ns
                 put_back(None, within)
+                if not isinstance(bug, Exception):
+                    raise
                 failures.note("instrumentation", bug)
         if live is None:
             return otherwise(*args, **kwargs)
@@ -240,12 +245,15 @@ def measured(original: Any, point: CallPoint) -> Any:
                 operation.journal.append(live)
             if began_ns:
                 operation.measured(thread_time_ns() - began_ns)
-        except Exception as bug:
+        except BaseException as bug:
+            live.end_ns = live.end_ns or end_ns
+            if not isinstance(bug, Exception):
+                raise
             failures.note("instrumentation", bug)
         return result
 
     async def call_async(*args: Any, **kwargs: Any) -> Any:
-        live = within = None
+        live = made = within = None
         began_ns = 0
         try:
             operation = args[0]._tradewatch.operations[name]
@@ -273,9 +281,14 @@ def measured(original: Any, point: CallPoint) -> Any:
                 live = made
                 if began_ns:
                     began_ns -= thread_time_ns()
-            except Exception as bug:
+            except BaseException as bug:
                 live = None
+                if made is not None:
+                    # A signal's handler may raise anywhere: what never began must not stay current.
+                    made.end_ns = made.start_ns
                 put_back(None, within)
+                if not isinstance(bug, Exception):
+                    raise
                 failures.note("instrumentation", bug)
         if live is None:
             return await otherwise(*args, **kwargs)
@@ -310,7 +323,10 @@ def measured(original: Any, point: CallPoint) -> Any:
                 operation.journal.append(live)
             if began_ns:
                 operation.measured(thread_time_ns() - began_ns)
-        except Exception as bug:
+        except BaseException as bug:
+            live.end_ns = live.end_ns or end_ns
+            if not isinstance(bug, Exception):
+                raise
             failures.note("instrumentation", bug)
         return result
 

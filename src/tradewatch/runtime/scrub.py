@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _READ = 20_000
 _LONGEST = 120
@@ -38,6 +39,10 @@ class Scrubber:
     def learn(self, values: Iterable[object]) -> None:
         """Remember secret values; what is no text, or too short to be a secret, is left out."""
         found = {v for v in values if isinstance(v, str) and len(v) >= _SHORTEST_SECRET}
+        # A key of several lines is also shown line by line, with its line ends escaped; any one also quoted in a URL.
+        lines = {line.strip() for v in found for line in v.splitlines() if "-----" not in line}
+        found |= {line for line in lines if len(line) >= _SHORTEST_SECRET}
+        found |= {quote(v, safe="") for v in found}
         if found - set(self._secrets):
             # Longest first: a secret may hold another one.
             self._secrets = tuple(sorted(found | set(self._secrets), key=len, reverse=True))

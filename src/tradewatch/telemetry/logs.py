@@ -44,7 +44,7 @@ class Logs:
         self._busy = threading.local()
         # By the provider they go to; with several bots a record goes to the first, since it says nothing of bots.
         self._outlets: dict[LoggerProvider, int | None] = {}
-        self._made_before: Callable[..., logging.LogRecord] = logging.LogRecord
+        self._made_before: Callable[..., logging.LogRecord] = logging.Logger.makeRecord
         self._handled_before: _CallHandlers = logging.Logger.callHandlers
         self._make: Callable[..., logging.LogRecord] | None = None
         self._handle: _CallHandlers | None = None
@@ -53,14 +53,20 @@ class Logs:
         """Have records carry ids from now on."""
         self._active = True
         if self._make is None:
-            self._made_before, self._make = logging.getLogRecordFactory(), self._made
-            logging.setLogRecordFactory(self._make)
+            # Not the factory of records: what the bot gives as `extra` under these names would then raise KeyError.
+            before = self._made_before = logging.Logger.makeRecord
+
+            def makeRecord(logger: logging.Logger, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802
+                return self._made(before(logger, *args, **kwargs))
+
+            self._make = makeRecord
+            logging.Logger.makeRecord = makeRecord  # type: ignore[method-assign,assignment]
 
     def undo(self) -> None:
         """Put back what was there. Where somebody else has wrapped it meanwhile, ours stays and does nothing."""
         self._active = False
-        if self._make is not None and logging.getLogRecordFactory() is self._make:
-            logging.setLogRecordFactory(self._made_before)
+        if self._make is not None and logging.Logger.makeRecord is self._make:
+            logging.Logger.makeRecord = self._made_before  # type: ignore[method-assign]
             self._make = None
         if self._handle is not None and logging.Logger.callHandlers is self._handle:
             logging.Logger.callHandlers = self._handled_before  # type: ignore[method-assign,assignment]
@@ -89,8 +95,7 @@ class Logs:
         """In a forked child: the bot is not watched there, so its records go nowhere of ours."""
         self._outlets.clear()
 
-    def _made(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = self._made_before(*args, **kwargs)
+    def _made(self, record: logging.LogRecord) -> logging.LogRecord:
         # What asks for the current span's ids may itself write a log record.
         if self._active and not getattr(self._busy, "now", False):
             self._busy.now = True
@@ -154,7 +159,7 @@ def _mark(record: logging.LogRecord) -> None:
             said["otelSpanID"] = format_span_id(context.span_id)
             said["otelTraceSampled"] = context.trace_flags.sampled
     order = _order_id()
-    if order is not None:
+    if order is not None and "tradingOrderID" not in said:
         said["tradingOrderID"] = scrubber.value(order)
 
 

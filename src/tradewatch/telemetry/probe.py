@@ -134,9 +134,14 @@ class Probe:
         within = None if spans is None else Context({**parent, SPAN_KEY: CallSpan(live)})
         if spans is not None and spans.eager:
             spans.begin_eagerly(live)
-        more.tokens = (set_current(live), None if within is None else set_context(within))
-        if began_ns:
-            more.cpu_ns = thread_time_ns() - began_ns
+        try:
+            more.tokens = (set_current(live), None if within is None else set_context(within))
+            if began_ns:
+                more.cpu_ns = thread_time_ns() - began_ns
+        except BaseException:
+            # A signal's handler may raise anywhere: what never began must not stay current.
+            live.end_ns = live.start_ns
+            raise
         return live
 
     def leave(self, live: LiveCall) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewatch.runtime.scrub import Scrubber
+from tradewatch.runtime.scrub import MASK, Scrubber
 
 TEXT = st.text(max_size=60)
 SECRET = st.text(alphabet="abcdefghijklmnopqrstuvwxyzABCDEF0123456789", min_size=8, max_size=64)
@@ -62,3 +62,12 @@ def test_a_long_word_takes_no_longer_than_any_text(piece):
 
     length = 600
     assert cost((piece * length)[:length]) < 20 * cost(("<b>any</b> " * length)[:length])
+
+
+def test_a_key_of_several_lines_is_known_by_each_line_and_quoted():
+    scrubber = Scrubber()
+    scrubber.learn(
+        ["-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIE/Ab+9x==\n-----END PRIVATE KEY-----", "a+secret/with=signs"]
+    )
+    assert scrubber.text("MC4CAQAwBQYDK2VwBCIE/Ab+9x==") == MASK
+    assert scrubber.text("at a%2Bsecret%2Fwith%3Dsigns now") == f"at {MASK} now"

@@ -59,7 +59,6 @@ class HttpAttempt:
         live = running(client)
         if live is None:
             return None
-        live.operation.probe.identify(client)
         method = str(argument(args, kwargs, 1, "method", "GET"))
         # What an order call only reads on its way, markets say, may be waited for by others too: it passes.
         if live.more.requests and (method != "GET" or endpoints_of(type(client)).placing_by_get):
@@ -67,6 +66,8 @@ class HttpAttempt:
             if binding is not None and not self._edit_goes_on(live):
                 refuse_if_closed(live, binding)
             live.own().sent = True
+        with _KEPT:
+            live.operation.probe.identify(client)
         sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
         outer = _SENT.get()
         if outer is not None and outer.live is live:
