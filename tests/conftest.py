@@ -10,6 +10,12 @@ import urllib.request
 from datetime import datetime
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A test says nothing of how fast a machine is; the first text that hypothesis draws on a fresh clone takes a second.
+settings.register_profile("tradewatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tradewatch")
+
 
 pytest_plugins = ["programs"]
 KEY, SECRET = "paper-key", "paper-secret"

@@ -225,7 +225,9 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=STEPS, seed=st.integers(0, 10_000))
 def test_the_books_agree_with_the_exchange_after_any_history(clock_at, steps, seed):
     candles = paper.random_candles("100", 1_677_801_600 * 10**9, 120, seed, volatility_bp=80)

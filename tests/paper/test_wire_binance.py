@@ -295,7 +295,9 @@ NAMES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.sampled_from(sorted(ROUTES)), st.dictionaries(NAMES, TEXTS, max_size=8), st.integers(0, 130 * 10**9))
 def test_whatever_is_asked_gets_an_answer(make, rows, route, params, later_ns):
     exchange, clock = make(rows((100, 100, 100, 100), (100, 110, 99, 105)), spread_bp=20)

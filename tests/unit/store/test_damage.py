@@ -218,7 +218,9 @@ def test_a_schema_that_sqlite_cannot_even_complain_about_is_found(folder, filled
     assert found().reason == "its schema is garbage"
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_whatever_bytes_change_the_rows_are_right_or_the_damage_is_said(tmp_path_factory, clock, note, data):
     folder = tmp_path_factory.mktemp("any")
