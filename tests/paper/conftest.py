@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import json
 import re
 import urllib.request
@@ -75,16 +76,32 @@ def _client(cls, url, **settings):
     return client
 
 
-@pytest.fixture
-def connect():
-    """A real ccxt client of a server, closed after the test."""
+@contextlib.contextmanager
+def _connecting(make, cls):
+    """Makes sync clients of servers, which are closed at the end."""
     with contextlib.ExitStack() as stack:
 
         def build(server, **settings):
-            client = _client(ccxt.binance, server.url, **settings)
+            client = make(cls, server.url, **settings)
             stack.callback(client.session.close)
             return client
 
+        yield build
+
+
+@contextlib.asynccontextmanager
+async def _streaming(make, cls, server, **settings):
+    client = make(cls, server.url, timeout_on_exit=0, **settings)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def connect():
+    """A real ccxt client of a server, closed after the test."""
+    with _connecting(_client, ccxt.binance) as build:
         yield build
 
 
@@ -97,16 +114,7 @@ def connect_async():
 @pytest.fixture
 def connect_pro():
     """A real ccxt.pro client of a server, as an async context."""
-
-    @contextlib.asynccontextmanager
-    async def build(server, **settings):
-        client = _client(ccxt.pro.binance, server.url, timeout_on_exit=0, **settings)
-        try:
-            yield client
-        finally:
-            await client.close()
-
-    return build
+    return functools.partial(_streaming, _client, ccxt.pro.binance)
 
 
 @pytest.fixture
@@ -135,29 +143,14 @@ def _usdm_client(cls, url, **settings):
 @pytest.fixture
 def connect_usdm():
     """A real ccxt client of a server that speaks the perpetual's protocol, closed after the test."""
-    with contextlib.ExitStack() as stack:
-
-        def build(server, **settings):
-            client = _usdm_client(ccxt.binanceusdm, server.url, **settings)
-            stack.callback(client.session.close)
-            return client
-
+    with _connecting(_usdm_client, ccxt.binanceusdm) as build:
         yield build
 
 
 @pytest.fixture
 def stream_usdm():
     """The same of ccxt.pro, as an async context."""
-
-    @contextlib.asynccontextmanager
-    async def build(server, **settings):
-        client = _usdm_client(ccxt.pro.binanceusdm, server.url, timeout_on_exit=0, **settings)
-        try:
-            yield client
-        finally:
-            await client.close()
-
-    return build
+    return functools.partial(_streaming, _usdm_client, ccxt.pro.binanceusdm)
 
 
 @pytest.fixture
@@ -186,13 +179,7 @@ def kraken_client(cls, url, **settings):
 @pytest.fixture
 def connect_kraken():
     """A real ccxt client of a server that speaks Kraken's protocol, closed after the test."""
-    with contextlib.ExitStack() as stack:
-
-        def build(server, **settings):
-            client = kraken_client(ccxt.kraken, server.url, **settings)
-            stack.callback(client.session.close)
-            return client
-
+    with _connecting(kraken_client, ccxt.kraken) as build:
         yield build
 
 

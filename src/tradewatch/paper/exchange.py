@@ -16,15 +16,16 @@ from tradewatch.paper import matching, units
 from tradewatch.paper.accounts import Account, Entry, Holding, State, Transfer
 from tradewatch.paper.admission import Admitted, admit
 from tradewatch.paper.errors import Refusal
-from tradewatch.paper.feed import Feed, Quoted, prints_between
+from tradewatch.paper.feed import prints_between
 from tradewatch.paper.fees import Fees
+from tradewatch.paper.floor import Floor
 from tradewatch.paper.journal import Journal
-from tradewatch.paper.market import MILLIONTHS, Market, Quote
+from tradewatch.paper.market import Market, Quote
 from tradewatch.paper.orders import NewOrder, Order, OrderType, Trade
 from tradewatch.paper.settlement import Settlement
 
 
-class Exchange:
+class Exchange(Floor):
     """Markets, accounts and one clock.
 
     Args:
@@ -34,13 +35,7 @@ class Exchange:
         fees: rates for everybody.
 
     Attributes:
-        now_ns: the instant that everything happens at.
-        markets: by id, such as BTCUSDT, in the order given.
-        accounts: by key.
-        names: of the accounts, in the order given.
         journal: what the books are kept from.
-        feed: tells listeners what happens.
-        told_factor: of the prices that market data tells, in millionths; other than 1 during a false tick.
 
     Raises:
         ValueError: no market or account, a repeated symbol, key or name, a balance that is not a plain decimal, a
@@ -51,27 +46,11 @@ class Exchange:
         self, markets: Iterable[Market], accounts: Iterable[Account], clock: Clock, fees: Fees | None = None
     ) -> None:
         market_list, account_list = list(markets), list(accounts)
-        self.markets = {market.instrument.id: market for market in market_list}
-        self.accounts = {account.key: account for account in account_list}
-        if not self.markets or len(self.markets) != len(market_list):
-            raise ValueError("an exchange needs markets, each symbol once")
-        if not self.accounts or len({account.name for account in account_list}) != len(account_list):
-            raise ValueError("an exchange needs accounts, each name once")
-        if len(self.accounts) != len(account_list):
-            raise ValueError("two accounts have the same key")
-        self.names = [account.name for account in account_list]
-        self.clock = clock
+        super().__init__(market_list, account_list, clock)
         self.fees = fees or Fees()
-        self.feed = Feed()
         self.currencies = _currencies(market_list, account_list, self.fees)
         self._states = {account.name: State(account, self.currencies) for account in account_list}
-        self.now_ns = clock.now_ns()
-        for market in market_list:
-            if not market.candles.start_ns <= self.now_ns < market.end_ns:
-                raise ValueError(f"{market.instrument.symbol}: the clock stands outside the candles")
-        self.told_factor = MILLIONTHS
         self._last_order_id = 0
-        self._last_quotes: dict[str, tuple[int, int]] = {}
         opening = {name: state.account.balances for name, state in self._states.items()}
         self.journal = Journal({name: _parsed(balances) for name, balances in opening.items()})
         self._settlement = Settlement(self.markets, self.fees, self.journal, self.feed)
@@ -104,24 +83,8 @@ class Exchange:
         for printed in prints:
             self.feed.publish(printed)
         self.now_ns = now_ns
-        if self.feed.is_heard:
-            self._publish_quotes()
+        self.publish_quotes()
         return now_ns
-
-    def market(self, symbol: str) -> Market:
-        """The market of an id.
-
-        Raises:
-            Refusal: unknown_symbol.
-        """
-        try:
-            return self.markets[symbol]
-        except KeyError:
-            raise Refusal("unknown_symbol") from None
-
-    def told(self, market: Market) -> Quote:
-        """The quote of the present that market data tells: the market's own but for a false tick."""
-        return market.quote(self.now_ns, self.told_factor)
 
     def quoted(self, account: str | None, symbol: str, quote: Quote) -> None:
         """Note that a client was told a symbol's mid: one account's client, or (None) anybody's."""
@@ -309,13 +272,6 @@ class Exchange:
             return order, []
         trade = self._settlement.fill(state, order, admitted.trade_price, "taker", now_ns)
         return state.orders[order.order_id], [trade]
-
-    def _publish_quotes(self) -> None:
-        for symbol, market in self.markets.items():
-            quote = market.quote(self.now_ns)
-            if self._last_quotes.get(symbol) != (quote.bid, quote.ask):
-                self._last_quotes[symbol] = quote.bid, quote.ask
-                self.feed.publish(Quoted(symbol, quote))
 
 
 def _currencies(markets: list[Market], accounts: list[Account], fees: Fees) -> list[str]:

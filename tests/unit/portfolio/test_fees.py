@@ -2,36 +2,8 @@
 
 from decimal import Decimal
 
-from tradewatch.model import Fill, Mark, Money
-from tradewatch.portfolio import Portfolio, Total, Unvalued
-
-START_NS = 1_790_000_000_000_000_000
-SECOND = 1_000_000_000
-
-
-def fill(side, amount, price, at=0, *, trade="1", order="o", fees=(), market="BTC/USDT", account="main"):
-    paid = tuple(Money(Decimal(a), c) for a, c in fees)
-    ns = START_NS + int(at * SECOND)
-    return Fill(account, market, order, trade, side, Decimal(amount), Decimal(price), paid, ns, "trades")
-
-
-def new(clock, currency="USDT"):
-    portfolio = Portfolio(clock, currency)
-    for symbol, price in (("BNB/USDT", "600"), ("BTC/USDT", "50000")):
-        portfolio.mark(Mark(symbol, Decimal(price), START_NS, "mid"))
-    return portfolio
-
-
-def booked(clock, *inputs):
-    portfolio = new(clock)
-    for given_ in inputs:
-        portfolio.fill(given_)
-    return portfolio.snapshot()
-
-
-def position(snapshot, symbol="BTC/USDT"):
-    [found] = [p for p in snapshot.positions if p.symbol == symbol]
-    return found
+from fills import booked, fill, position
+from tradewatch.portfolio import Total, Unvalued
 
 
 def test_a_third_currency_fee_is_a_disposal_at_the_rate_then(clock):

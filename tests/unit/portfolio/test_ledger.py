@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewatch.model import Fill, Mark, Money, OrderKey, OrderReport
-from tradewatch.portfolio import Correction, FillCount, Portfolio, Total
+from fills import START_NS, booked, fill, histories, new, position
+from tradewatch.model import Money, OrderKey, OrderReport
+from tradewatch.portfolio import Correction, FillCount, Total
 
-START_NS = 1_790_000_000_000_000_000
-SECOND = 1_000_000_000
 LAST_PLACE = Fraction(1, 10**18)
-
-
-def fill(side, amount, price, at=0, *, trade="1", order="o", fees=(), market="BTC/USDT", account="main"):
-    paid = tuple(Money(Decimal(a), c) for a, c in fees)
-    ns = START_NS + int(at * SECOND)
-    return Fill(account, market, order, trade, side, Decimal(amount), Decimal(price), paid, ns, "trades")
 
 
 def reference(fills, rates):
@@ -78,58 +71,6 @@ def reference(fills, rates):
         if spent > 0:
             sell(symbol, spent, cash * spent / quantity)
     return {symbol: (amount, realized.get(symbol, Fraction(0))) for symbol, (amount, _) in held.items()}
-
-
-amounts = st.integers(1, 10**10).map(lambda n: Decimal(n).scaleb(-8))
-prices = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-4))
-
-
-@st.composite
-def histories(draw, markets=("BTC/USDT", "BNB/USDT"), fee_currencies=("USDT", "BTC", "BNB"), longest=12):
-    fills = []
-    for n in range(draw(st.integers(1, longest))):
-        market = draw(st.sampled_from(markets))
-        amount = draw(amounts)
-        fees = []
-        if draw(st.booleans()):
-            currency = draw(st.sampled_from(fee_currencies))
-            base = market.split("/")[0]
-            paid = amount * draw(st.integers(0, 100)) / 10_000 if currency == base else draw(amounts) / 1000
-            fees.append((paid, currency))
-        at = draw(st.integers(0, 6))
-        trade = f"{n + 1}"
-        fills.append(
-            fill(
-                draw(st.sampled_from(["buy", "sell"])),
-                amount,
-                draw(prices),
-                at,
-                trade=trade,
-                order=f"o{n % 3}",
-                fees=fees,
-                market=market,
-            )
-        )
-    return fills
-
-
-def new(clock, currency="USDT"):
-    portfolio = Portfolio(clock, currency)
-    for symbol, price in (("BNB/USDT", "600"), ("BTC/USDT", "50000")):
-        portfolio.mark(Mark(symbol, Decimal(price), START_NS, "mid"))
-    return portfolio
-
-
-def booked(clock, *inputs):
-    portfolio = new(clock)
-    for given_ in inputs:
-        portfolio.fill(given_)
-    return portfolio.snapshot()
-
-
-def position(snapshot, symbol="BTC/USDT"):
-    [found] = [p for p in snapshot.positions if p.symbol == symbol]
-    return found
 
 
 @settings(max_examples=300, deadline=None)

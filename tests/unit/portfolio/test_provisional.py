@@ -5,17 +5,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewatch.model import Fill, Mark, Money, OrderKey, OrderReport
-from tradewatch.portfolio import Portfolio
-
-START_NS = 1_790_000_000_000_000_000
-SECOND = 1_000_000_000
-
-
-def fill(side, amount, price, at=0, *, trade="1", order="o", fees=(), market="BTC/USDT", account="main"):
-    paid = tuple(Money(Decimal(a), c) for a, c in fees)
-    ns = START_NS + int(at * SECOND)
-    return Fill(account, market, order, trade, side, Decimal(amount), Decimal(price), paid, ns, "trades")
+from fills import SECOND, START_NS, amounts, booked, fill, new, position, prices
+from tradewatch.model import Fill, OrderKey, OrderReport
 
 
 def report(filled, *, average=None, cost=None, at=0, order="o", side="buy", market="BTC/USDT", status="filled"):
@@ -25,29 +16,6 @@ def report(filled, *, average=None, cost=None, at=0, order="o", side="buy", mark
     return OrderReport(
         key, side, "limit", status, None, None, number(filled), number(average), number(cost), ns, ns + 1
     )
-
-
-amounts = st.integers(1, 10**10).map(lambda n: Decimal(n).scaleb(-8))
-prices = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-4))
-
-
-def new(clock, currency="USDT"):
-    portfolio = Portfolio(clock, currency)
-    for symbol, price in (("BNB/USDT", "600"), ("BTC/USDT", "50000")):
-        portfolio.mark(Mark(symbol, Decimal(price), START_NS, "mid"))
-    return portfolio
-
-
-def booked(clock, *inputs):
-    portfolio = new(clock)
-    for given_ in inputs:
-        (portfolio.fill if isinstance(given_, Fill) else portfolio.report)(given_)
-    return portfolio.snapshot()
-
-
-def position(snapshot, symbol="BTC/USDT"):
-    [found] = [p for p in snapshot.positions if p.symbol == symbol]
-    return found
 
 
 @st.composite

@@ -17,8 +17,9 @@ from tradewatch.model.clock import Clock
 from tradewatch.paper import units
 from tradewatch.paper.accounts import Account, Transfer
 from tradewatch.paper.errors import Refusal
-from tradewatch.paper.feed import ContractChanged, Feed, Quoted, prints_between
-from tradewatch.paper.market import MILLIONTHS, Market, Quote
+from tradewatch.paper.feed import ContractChanged, prints_between
+from tradewatch.paper.floor import Floor
+from tradewatch.paper.market import Market, Quote
 from tradewatch.paper.orders import Role
 from tradewatch.paper.perpetual.account import Wallet
 from tradewatch.paper.perpetual.admission import admit, admit_conditional, closing_order
@@ -37,7 +38,7 @@ from tradewatch.paper.perpetual.values import (
 )
 
 
-class Perpetual:
+class Perpetual(Floor):
     """Contracts, accounts and one clock.
 
     Args:
@@ -47,16 +48,10 @@ class Perpetual:
         terms: of every contract.
 
     Attributes:
-        now_ns: the instant that everything happens at.
-        markets: by id, such as BTCUSDT, in the order given.
-        accounts: by key.
-        names: of the accounts, in the order given.
         currency: of margin.
         next_funding_ns: when positions pay or are paid next.
         funded: past funding instants with the marks by symbol.
         books: kept beside the exchange.
-        feed: tells listeners what happens.
-        told_factor: of the prices that market data tells, in millionths; other than 1 during a false tick.
 
     Raises:
         ValueError: no market or account, repeated ones, different quotes, a clock outside of the candles.
@@ -66,23 +61,12 @@ class Perpetual:
         self, markets: Iterable[Market], accounts: Iterable[Account], clock: Clock, terms: Terms | None = None
     ) -> None:
         market_list, account_list = list(markets), list(accounts)
-        self.markets = {market.instrument.id: market for market in market_list}
-        self.accounts = {account.key: account for account in account_list}
-        self.names = [account.name for account in account_list]
+        super().__init__(market_list, account_list, clock)
         quotes = {market.instrument.quote for market in market_list}
-        if len(quotes) != 1 or len(self.markets) != len(market_list):
-            raise ValueError("a perpetual needs markets of one quote currency, each symbol once")
-        if not self.names or len(set(self.names)) != len(self.names) or len(self.accounts) != len(self.names):
-            raise ValueError("a perpetual needs accounts, each name and key once")
+        if len(quotes) != 1:
+            raise ValueError("a perpetual needs markets of one quote currency")
         self.currency = quotes.pop()
-        self.clock = clock
         self.terms = terms or Terms()
-        self.feed = Feed()
-        self.told_factor = MILLIONTHS
-        self.now_ns = clock.now_ns()
-        for market in market_list:
-            if not market.candles.start_ns <= self.now_ns < market.end_ns:
-                raise ValueError(f"{market.instrument.symbol}: the clock stands outside the candles")
         self.next_funding_ns = (self.now_ns // self.terms.funding_interval_ns + 1) * self.terms.funding_interval_ns
         self.funded: list[tuple[int, dict[str, int]]] = []
         self.last_quoted: dict[str, dict[str, Quote]] = {name: {} for name in self.names}
@@ -91,7 +75,6 @@ class Perpetual:
         opening = {name: wallet.balance for name, wallet in self._wallets.items()}
         self.books = PerpetualBooks(opening, self._settlement.lines)
         self._last_order_id = 0
-        self._last_quotes: dict[str, tuple[int, int]] = {}
 
     @property
     def funding_rate(self) -> int:
@@ -114,24 +97,8 @@ class Perpetual:
                 act()
         for printed in prints:
             self.feed.publish(printed)
-        if self.feed.is_heard:
-            self._publish_quotes()
+        self.publish_quotes()
         return until_ns
-
-    def market(self, symbol: str) -> Market:
-        """The market of an id.
-
-        Raises:
-            Refusal: unknown_symbol.
-        """
-        try:
-            return self.markets[symbol]
-        except KeyError:
-            raise Refusal("unknown_symbol") from None
-
-    def told(self, market: Market) -> Quote:
-        """The quote of the present that market data tells: the market's own but for a false tick."""
-        return market.quote(self.now_ns, self.told_factor)
 
     def quoted(self, account: str | None, symbol: str, quote: Quote) -> None:
         """Note that a client was told a symbol's mid: one account's client, or (None) anybody's."""
@@ -382,13 +349,6 @@ class Perpetual:
                     wallet, "INSURANCE_CLEAR", symbol, max(-clearance, kept - wallet.balance), self.now_ns
                 )
                 self._tell(wallet, AccountNews("INSURANCE_CLEAR", (symbol,)))
-
-    def _publish_quotes(self) -> None:
-        for symbol, market in self.markets.items():
-            quote = market.quote(self.now_ns)
-            if self._last_quotes.get(symbol) != (quote.bid, quote.ask):
-                self._last_quotes[symbol] = quote.bid, quote.ask
-                self.feed.publish(Quoted(symbol, quote))
 
     def _tell(self, wallet: Wallet, news: object) -> None:
         if self.feed.is_heard:
