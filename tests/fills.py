@@ -1,24 +1,38 @@
-"""Fills, made short and drawn at random, and the books that they make: for the tests of the portfolio."""
+"""Fills, balances and marks, made short or drawn at random, and the books that they make."""
 
 from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from tradewatch.model import Fill, Mark, Money
+from tradewatch.model import Balances, Fill, Mark, Money
 from tradewatch.portfolio import Portfolio
 
-START_NS = 1_790_000_000_000_000_000
+START_NS = 1_790_000_000_000_000_000  # 2026-09-21 14:13:20 UTC
 SECOND = 1_000_000_000
 
 
-def fill(side, amount, price, at=0, *, trade="1", order="o", fees=(), market="BTC/USDT", account="main"):
+def fill(side, amount, price, at=0, *, trade=None, order="o", fees=(), market="BTC/USDT", account="main"):
+    """A fill `at` seconds after the start; its trade is named after them unless told."""
     paid = tuple(Money(Decimal(a), c) for a, c in fees)
     ns = START_NS + int(at * SECOND)
-    return Fill(account, market, order, trade, side, Decimal(amount), Decimal(price), paid, ns, "trades")
+    return Fill(account, market, order, trade or f"{at}", side, Decimal(amount), Decimal(price), paid, ns, "trades")
 
 
 amounts = st.integers(1, 10**10).map(lambda n: Decimal(n).scaleb(-8))
 prices = st.integers(1, 10**9).map(lambda n: Decimal(n).scaleb(-4))
+
+
+def balances(at, *, account="main", took=1, **totals):
+    """What a snapshot that took so many seconds says is held."""
+    money = tuple(Money(Decimal(amount), currency) for currency, amount in totals.items())
+    ns = START_NS + int(at * SECOND)
+    return Balances(account, money, ns, ns + int(took * SECOND))
+
+
+def mark(portfolio, clock, price, market="BTC/USDT"):
+    """Seen twice: one price that is far from the last would wait for a second."""
+    seen = [portfolio.mark(Mark(market, Decimal(price), clock.now_ns() - ago, "mid")) for ago in (1, 0)]
+    return any(seen)
 
 
 @st.composite
@@ -67,3 +81,9 @@ def booked(clock, *inputs):
 def position(snapshot, symbol="BTC/USDT"):
     [found] = [p for p in snapshot.positions if p.symbol == symbol]
     return found
+
+
+def equity(portfolio):
+    """The value, and why it is not to be trusted."""
+    found = portfolio.snapshot().equity
+    return found.value, found.stale

@@ -1,64 +1,16 @@
 """Kraken's REST protocol request by request: keys, nonces, signatures, names, counters and refusals."""
 
 import base64
-import hashlib
-import hmac
 import json
-from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from kraken_rest import Client, Wall
 from tradewatch import paper
-from tradewatch.paper.candles import random_candles
 from tradewatch.paper.faults import Fault
-from tradewatch.paper.instrument import Instrument
 from tradewatch.paper.kraken import KrakenSpot
-from tradewatch.paper.kraken.names import fixed, number, pair, spelled
+from tradewatch.paper.kraken.names import spelled
 from tradewatch.paper.requests import Limits, Request
-from tradewatch.paper.units import ONE
-
-WALL_S = 1_700_000_000
-SECRET = base64.b64encode(b"paper-secret").decode()
-
-
-class Wall:
-    """A real clock set by hand."""
-
-    def __init__(self):
-        self.s = float(WALL_S)
-
-    def __call__(self):
-        return int(self.s * 10**9)
-
-
-class Client:
-    """Signs as Kraken's documentation says, with a nonce that counts up."""
-
-    def __init__(self, wire):
-        self.wire = wire
-        self.nonce = 1_000
-
-    def request(self, method, *, key="paper-key", secret=SECRET, nonce=None, json_body=None, **params):
-        self.nonce += 1
-        nonce = self.nonce if nonce is None else nonce
-        path = f"/0/private/{method}"
-        body = json.dumps({"nonce": str(nonce), **json_body}) if json_body else urlencode({"nonce": nonce, **params})
-        digest = hashlib.sha256((str(nonce) + body).encode()).digest()
-        signed = hmac.new(base64.b64decode(secret), path.encode() + digest, hashlib.sha512).digest()
-        headers = {"api-key": key, "api-sign": base64.b64encode(signed).decode()}
-        return Request("POST", path, "", body, headers)
-
-    def __call__(self, method, **params):
-        answer = self.wire.answer(self.request(method, **params))
-        assert answer.status == 200
-        body = json.loads(answer.body)
-        return body["error"][0] if body["error"] else body["result"]
-
-    def public(self, method, **params):
-        body = json.loads(self.wire.answer(Request("GET", f"/0/public/{method}", urlencode(params))).body)
-        return body["error"][0] if body["error"] else body["result"]
 
 
 @pytest.fixture
@@ -368,43 +320,6 @@ def test_market_data_by_every_name_of_a_pair(venue):
 
 
 @pytest.mark.parametrize(
-    ("base", "quote", "names"),
-    [
-        ("BTC", "USD", ("XXBTZUSD", "XBTUSD", "XBT/USD", "BTC/USD")),
-        ("BTC", "USDT", ("XBTUSDT", "XBTUSDT", "XBT/USDT", "BTC/USDT")),
-        ("ETH", "BTC", ("XETHXXBT", "ETHXBT", "ETH/XBT", "ETH/BTC")),
-        ("ETH", "EUR", ("XETHZEUR", "ETHEUR", "ETH/EUR", "ETH/EUR")),
-        ("DOGE", "USD", ("XDGUSD", "XDGUSD", "XDG/USD", "DOGE/USD")),
-        ("SOL", "USD", ("SOLUSD", "SOLUSD", "SOL/USD", "SOL/USD")),
-    ],
-)  # fmt: skip
-def test_pairs_are_named_as_kraken_names_them(base, quote, names):
-    one = pair(base + quote, Instrument(base, quote))
-    assert (one.id, one.altname, one.wsname, one.symbol) == names
-
-
-@given(st.integers(0, (1 << 62) - 1))
-def test_an_id_gives_its_number_back(value):
-    text = spelled("O", value)
-    assert number("O", text) == value
-    assert number("T", text) is None
-    assert [len(part) for part in text.split("-")] == [6, 5, 6]
-
-
-@pytest.mark.parametrize("text", ["", "O", "OAAAAA", "OAAAAA-AAAAA-AAAAA1", "oaaaaa-aaaaa-aaaaaa", "123"])
-def test_what_is_no_id_has_no_number(text):
-    assert number("O", text) is None
-
-
-@given(st.integers(0, 10**15), st.integers(0, 8))
-def test_decimals_are_cut_not_rounded(units, decimals):
-    text = fixed(units, decimals)
-    assert len(text.partition(".")[2]) == decimals
-    assert int(text.replace(".", "")) == units // 10 ** (8 - decimals)
-    assert fixed(-ONE, 2) == "-1.00"
-
-
-@pytest.mark.parametrize(
     ("fault", "operation", "status", "error"),
     [
         (Fault("rate_limit"), "balance", 200, "EAPI:Rate limit exceeded"),
@@ -420,64 +335,3 @@ def test_injected_faults_are_said_in_krakens_words(venue, fault, operation, stat
     assert (answer.status, answer.error) == (status, error)
     if error is not None:
         assert json.loads(answer.body) == {"error": [error]}
-
-
-NAMES = st.sampled_from(
-    ["pair", "type", "ordertype", "volume", "price", "txid", "userref", "timeout", "start", "end", "ofs", "oflags",
-     "orders", "asset", "timeinforce", "expiretm", "amount", "key", "id", "deadline", "cl_ord_id"]
-)  # fmt: skip
-TEXTS = st.text(max_size=12) | st.sampled_from(["XBTUSD", "buy", "limit", "1", "-1", "1e9", "OAAAAA-AAAAA-AAAAAA"])
-
-
-@given(st.data())
-def test_no_parameters_break_the_protocol(recorded, data):
-    from tradewatch.paper.kraken.wire import ROUTES
-
-    class Still:
-        def now_ns(self):
-            return recorded.start_ns
-
-    account = paper.Account("paper-key", SECRET, {"BTC": "1", "USD": "50000"})
-    exchange = paper.Exchange([paper.Market("BTC/USD", recorded)], [account], Still())
-    client = Client(KrakenSpot(exchange, None, Wall()))
-    for _ in range(3):
-        path = data.draw(st.sampled_from(sorted(ROUTES)))
-        params = data.draw(st.dictionaries(NAMES, TEXTS, max_size=6))
-        method = path.rpartition("/")[2]
-        if "/public/" in path:
-            client.public(method, **params)
-        else:
-            client(method, **{name: value for name, value in params.items() if name != "key"})
-
-
-METHODS = ["subscribe", "unsubscribe", "add_order", "amend_order", "edit_order", "cancel_order", "cancel_all", "ping",
-           "cancel_all_orders_after", "batch_add", "batch_cancel", "nothing"]  # fmt: skip
-FIELDS = ["channel", "symbol", "depth", "interval", "snapshot", "order_type", "side", "order_qty", "limit_price",
-          "orders", "order_id", "cl_ord_id", "order_userref", "timeout", "expire_time", "deadline", "time_in_force",
-          "post_only", "event_trigger", "snap_trades", "fee_preference", "cash_order_qty", "validate"]  # fmt: skip
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
-    | st.sampled_from(["BTC/USD", "book", "ticker", "ohlc", "executions", "limit", "market", "buy", "gtd", 10, 1.0]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-
-
-SENT = st.lists(st.tuples(st.sampled_from(METHODS), st.dictionaries(st.sampled_from(FIELDS), VALUES)), max_size=4)
-SHORT = random_candles("100", 0, 5, 1)
-
-
-@given(SENT)
-def test_no_request_breaks_a_websocket(sent):
-    class Still:
-        def now_ns(self):
-            return 0
-
-    account = paper.Account("paper-key", SECRET, {"BTC": "1", "USD": "50000"})
-    wire = KrakenSpot(paper.Exchange([paper.Market("BTC/USD", SHORT)], [account], Still()), None, Wall())
-    session = wire.session("/v2", "")
-    token = wire.tokens.issue(account, Wall()())
-    for number_, (method, params) in enumerate(sent):
-        text = json.dumps({"method": method, "params": params | {"token": token}, "req_id": number_})
-        for message in session.received(text).messages:
-            json.loads(message.text)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from fills import mark
 from tradewatch.memory import Memory
 from tradewatch.model import Balances, Fill, Mark, Money, OrderKey, OrderReport
 from tradewatch.portfolio import Portfolio
@@ -42,6 +43,15 @@ def clock_class():
 @pytest.fixture
 def clock():
     return StillClock()
+
+
+@pytest.fixture
+def portfolio(clock):
+    """One that has seen one market's price, 100 seconds after the start."""
+    clock.pass_s(100)
+    result = Portfolio(clock)
+    mark(result, clock, 100)
+    return result
 
 
 class Run:

@@ -24,7 +24,7 @@ def test_a_third_currency_fee_beyond_what_is_held_opens_no_short(clock):
         clock,
         fill("buy", "0.2", 500, 1, market="BNB/USDT"),
         fill("buy", 1, 50_000, 2, fees=[("0.5", "BNB")]),
-        fill("buy", 1, 50_000, 3, trade="2", fees=[("0.5", "BNB")]),
+        fill("buy", 1, 50_000, 3, fees=[("0.5", "BNB")]),
     )
     bnb = position(snapshot, "BNB/USDT")
     assert (bnb.amount, bnb.realized) == (0, 20)
