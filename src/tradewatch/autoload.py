@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,13 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 from opentelemetry.util._importlib_metadata import EntryPoint
 
-from tradewatch import registry
-from tradewatch.rules import RuleFileError, limit_values, load_files
+from tradewatch import given, registry
+from tradewatch.rules import Group, RuleFileError, load_files
 from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.providers import Providers, connect, exporters, wants_spans
 
 PORT = 9464
-_LAST_PORT = 65_535
 _CLOSE_S = 2.0
 
 
@@ -147,11 +146,12 @@ class CcxtInstrumentor(BaseInstrumentor):
 def settings() -> Mapping[str, Any]:
     """The settings of the process's watch, read from the environment."""
     env = os.environ
+    files = _rules(env.get("TRADEWATCH_RULES", ""))
     return {
         "name": bot_name(),
         "state_dir": env.get("TRADEWATCH_STATE_DIR") or None,
-        "limits": _limits(env.get("TRADEWATCH_LIMITS", "")),
-        "rule_files": _rules(env.get("TRADEWATCH_RULES", "")),
+        "limits": _limits(env.get("TRADEWATCH_LIMITS", ""), given.rule_groups(files)),
+        "rule_files": files,
         "port": port(),
     }
 
@@ -179,20 +179,20 @@ def port() -> int | None:
         if named is not None and "prometheus" not in named:
             return None
         text = os.environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or str(PORT)
-    if text.isascii() and text.isdigit() and int(text) <= _LAST_PORT:
+    if text.isascii() and text.isdigit() and int(text) <= given.LAST_PORT:
         return int(text)
     failures.warn("autoload port", f"port {text!r}: no metrics are served; accepted: 0 (any that is free) to 65535")
     return None
 
 
-def _limits(text: str) -> dict[str, float]:
-    """The limits that can be read; another one keeps its default."""
+def _limits(text: str, groups: Sequence[Group]) -> dict[str, float]:
+    """The limits that are understood and read by a rule; another one keeps its default."""
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (piece.strip() for piece in part.partition("="))
         try:
-            one = {name: float(value)}
-            limit_values(one)
+            one = {name: _number(value)}
+            given.limits_in_force(one, groups)
         except ValueError as error:
             failures.warn(
                 f"autoload limit {name}",
@@ -201,6 +201,13 @@ def _limits(text: str) -> dict[str, float]:
         else:
             found |= one
     return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None
 
 
 def _rules(text: str) -> list[Path] | None:

@@ -108,8 +108,8 @@ def instrument(
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of, or an impossible value, name, port or executor; or a bot that is
-            watched already, with other settings.
+        ValueError: a limit that there is none of or that no rule reads, an impossible value, name, port, clock or
+            executor; or a bot that is watched already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
         RuntimeError: a free-threaded interpreter, on which a halt could be missed.

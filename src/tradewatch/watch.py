@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import msgspec
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from tradewatch import given
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, Follower, OrderGate
 from tradewatch.clients import Accounts, Clients, salt_of
@@ -25,7 +24,7 @@ from tradewatch.instrumentation.patch import Patches
 from tradewatch.memory import Memory
 from tradewatch.model import Clock, Halt
 from tradewatch.portfolio import Portfolio
-from tradewatch.rules import Group, default_groups, limit_values, load_files
+from tradewatch.rules import Group
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
@@ -48,26 +47,7 @@ from tradewatch.telemetry.spans import spans_to
 from tradewatch.telemetry.tally import Tally
 
 _STOP_S = 2.0
-_LAST_PORT = 65_535
 _OVERHEAD_EVERY_NS = 5_000_000_000
-
-
-def bot_name(bot: Any, name: str | None) -> str:
-    """The bot's name: as given, else its class's, as a name that a folder can have.
-
-    Raises:
-        ValueError: a name with nothing in it that a folder could be called.
-    """
-    found = name
-    if found is None:
-        # Read past whatever the bot's class makes of attributes.
-        qualname = type.__dict__["__qualname__"].__get__
-        kind = type(bot)
-        found = vars(bot)["__name__"] if kind is ModuleType else qualname(bot if issubclass(kind, type) else kind)
-    plain = re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80]
-    if not plain:
-        raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
-    return plain
 
 
 class Watch:
@@ -103,15 +83,13 @@ class Watch:
         follows: Path | None = None,
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
-        values = limit_values(limits)
-        if port is not None and not 0 <= port <= _LAST_PORT:
-            raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {_LAST_PORT}, or None")
-        if isinstance(rule_files, str | os.PathLike):
-            raise ValueError(f"rules {rule_files!r}; accepted: a list of files, such as [{os.fspath(rule_files)!r}]")
-        groups = default_groups() if rule_files is None else load_files([Path(f) for f in rule_files])
+        given.check_port(port)
+        given.check_clock(clock)
+        groups = given.rule_groups(rule_files)
+        values = given.limits_in_force(limits, groups)
         self._halting = any(each.rule.action == "halt" for group in groups for each in group.rules)
         methods = executor.named(executors)
-        self.name = bot_name(bot, name)
+        self.name = given.bot_name(bot, name)
         self.search: Search = search(bot, is_client)
         self._executors = dict.fromkeys([*methods, *executor.found_on(bot, is_client)])
         self._ccxt = ccxt

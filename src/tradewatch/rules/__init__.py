@@ -6,7 +6,7 @@ does is the annotation `action`.
 
 from tradewatch.rules.engine import Engine
 from tradewatch.rules.files import AlertingRule, Group, RuleFileError, default_groups, load, load_files, loads
-from tradewatch.rules.limits import LIMITS, Limit, limit_values
+from tradewatch.rules.limits import LIMITS, Limit, limit_values, read_limits
 from tradewatch.rules.schedule import RuleStatus
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "load",
     "load_files",
     "loads",
+    "read_limits",
 ]

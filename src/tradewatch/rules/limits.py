@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tradewatch.model import Sample
+from tradewatch.promql.ast import VectorSelector, walk
+from tradewatch.promql.matchers import Matcher, matches_all
+
+if TYPE_CHECKING:
+    from tradewatch.rules.files import Group
 
 METRIC = "tradewatch_limit"
 _LARGEST = sys.float_info.max
@@ -68,3 +73,24 @@ def limit_values(overrides: Mapping[str, object] | None = None) -> dict[str, flo
 def limit_samples(values: Mapping[str, float]) -> tuple[Sample, ...]:
     """The limits as samples, without job and instance."""
     return tuple(((("__name__", METRIC), ("limit", name)), value) for name, value in sorted(values.items()))
+
+
+def read_limits(names: Iterable[str], groups: Iterable[Group]) -> frozenset[str]:
+    """Those of the limits that a rule reads."""
+    selectors = [
+        node
+        for group in groups
+        for rule in group.rules
+        for node, _ in walk(rule.expr)
+        if isinstance(node, VectorSelector)
+    ]
+    return frozenset(
+        name
+        for name in names
+        if any(matches_all(_readable(one.matchers), (("__name__", METRIC), ("limit", name))) for one in selectors)
+    )
+
+
+def _readable(matchers: tuple[Matcher, ...]) -> tuple[Matcher, ...]:
+    """What can be told before there are series: job and instance are not known yet."""
+    return tuple(one for one in matchers if one.name in ("__name__", "limit"))

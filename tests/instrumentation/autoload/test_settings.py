@@ -69,7 +69,10 @@ def test_a_module_that_is_run_names_the_bot_too(venue, program, collect, tmp_pat
 
 def test_settings_are_read(venue, program, tmp_path):
     rules = tmp_path / "mine.yaml"
-    rules.write_text("groups:\n- name: mine\n  rules:\n  - alert: Mine\n    expr: trading_pnl_daily < -1\n")
+    rules.write_text(
+        "groups:\n- name: mine\n  rules:\n  - alert: Mine\n"
+        '    expr: trading_pnl_daily < -tradewatch_limit{limit=~"daily_loss|drawdown"}\n'
+    )
     variables = {"TRADEWATCH_LIMITS": "daily_loss=0.02, drawdown=0.5", "TRADEWATCH_RULES": str(rules)}
     said = program(TRADE + STATUS, venue().url, **variables).said()
     assert (said["limits"]["daily_loss"], said["limits"]["drawdown"]) == (0.02, 0.5)
@@ -79,6 +82,10 @@ def test_settings_are_read(venue, program, tmp_path):
 BROKEN = {
     "limit": ({"TRADEWATCH_LIMITS": "daily_los=0.02,drawdown=0.5"}, "nearest: daily_loss"),
     "limit's value": ({"TRADEWATCH_LIMITS": "daily_loss=2%,drawdown=0.5"}, "IS NOT IN FORCE, the default is"),
+    "limit of no rule": (
+        {"TRADEWATCH_LIMITS": "overhead=0.5,drawdown=0.5", "TRADEWATCH_RULES": "good.yaml"},
+        "limit overhead: none of the rules reads it",
+    ),
     "port": ({"TRADEWATCH_PORT": "http", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "accepted: 0 (any that is free)"),
     "port's size": ({"TRADEWATCH_PORT": "70000", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "'70000'"),
     "rules": ({"TRADEWATCH_RULES": "bad.yaml", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "bad.yaml:1"),
@@ -90,6 +97,8 @@ BROKEN = {
 @pytest.mark.parametrize("which", BROKEN)
 def test_a_broken_setting_is_said_and_the_bot_is_watched_all_the_same(venue, program, tmp_path, which):
     (tmp_path / "bad.yaml").write_text("groups: 7\n")
+    rule = "{alert: DailyLoss, expr: 'vector(1) > on() tradewatch_limit{limit=~\"d.*\"}'}"
+    (tmp_path / "good.yaml").write_text(f"groups:\n- name: mine\n  rules: [{rule}]\n")
     variables, expected = BROKEN[which]
     bot = program(TRADE + STATUS, venue().url, **variables)
     said = bot.said()
