@@ -88,6 +88,15 @@ def instrument(
     that is run by `opentelemetry-instrument` the first call takes over from the watch of the process: its clients, and
     its halt where it is halted; and so it does in a forked child from the watch of the parent.
 
+    >>> import ccxt
+    >>> class Grid:
+    ...     def __init__(self):
+    ...         self.exchange = ccxt.binance({"apiKey": "...", "secret": "..."})
+    >>> bot = Grid()
+    >>> watch = tradewatch.instrument(bot, limits={"daily_loss": 0.02}, port=None)
+    >>> [client.path for client in watch.status().clients]
+    ['bot.exchange']
+
     Args:
         bot: the object that holds the clients; a client itself, a module or a list will do as well.
         name: the bot's name, for its state folder and as `service.name`; its class's unless given.
@@ -269,6 +278,10 @@ def uninstrument(bot: Any) -> None:
     """Stop watching a bot, and put back every attribute of its clients' classes once no bot is watched.
 
     Its orders pass from then on, also those of a halted bot: nothing is left that could refuse them.
+
+    >>> bot = [ccxt.kraken()]
+    >>> watch = tradewatch.instrument(bot, name="kraken", port=None)
+    >>> tradewatch.uninstrument(bot)
     """
     with _lock:
         known = _watches.pop(id(bot), None)
@@ -286,7 +299,11 @@ def uninstrument(bot: Any) -> None:
 
 
 def shutdown() -> None:
-    """Stop watching every bot. Takes two seconds at most for each, whatever the collector does."""
+    """Stop watching every bot. Takes two seconds at most for each, whatever the collector does.
+
+    >>> watch = tradewatch.instrument([ccxt.kraken()], name="kraken", port=None)
+    >>> tradewatch.shutdown()
+    """
     with _lock:
         bots = [bot for bot, _, _ in _watches.values()]
     leave_process()

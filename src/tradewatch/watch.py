@@ -51,7 +51,11 @@ _OVERHEAD_EVERY_NS = 5_000_000_000
 
 
 class Watch:
-    """A bot that is being watched. Made by `tradewatch.instrument`.
+    """A bot that is being watched. Made by `tradewatch.instrument`; `with` stops watching at the end of the block.
+
+    >>> with tradewatch.instrument([ccxt.kraken()], name="kraken", port=None) as watch:
+    ...     print(watch)
+    <Watch 'kraken': ACTIVE, 1 clients>
 
     Attributes:
         name: the bot's.
@@ -219,7 +223,13 @@ class Watch:
         self._clients.hold_again()
 
     def status(self) -> said.Status:
-        """Everything there is to know at this moment; reads memory alone and may be called from any thread."""
+        """Everything there is to know at this moment; reads memory alone and may be called from any thread.
+
+        >>> with tradewatch.instrument([ccxt.kraken()], name="kraken", port=None) as watch:
+        ...     status = watch.status()
+        >>> status.breaker.state, status.limits["daily_loss"]
+        ('ACTIVE', 0.03)
+        """
         providers = self._providers
         return said.Status(
             bot=self.name,
@@ -255,6 +265,12 @@ class Watch:
     def halt(self, reason: str, by: str = "operator") -> Halt:
         """Refuse every new order from now on; cancels and reads pass. Returns once it is on disk.
 
+        >>> with tradewatch.instrument([ccxt.kraken()], name="kraken", port=None) as watch:
+        ...     halt = watch.halt("news", by="me")
+        ...     resumed = watch.resume("read them", by="me")
+        >>> halt.state, halt.reason, resumed.state
+        ('HALTED', 'news', 'ACTIVE')
+
         Args:
             reason: why, for whoever looks later.
             by: who asks.
@@ -266,7 +282,7 @@ class Watch:
         return self._breaker.halt(by, reason)
 
     def resume(self, reason: str, by: str = "operator") -> Halt:
-        """Let orders pass again.
+        """Let orders pass again; the example is that of `halt`.
 
         Raises:
             tradewatch.ResumeRefused: the disk did not take it, or a halt came meanwhile; the bot is still halted.

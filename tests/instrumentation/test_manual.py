@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 import tradewatch
-from tradewatch import manual, mixin
+from tradewatch import manual, mixin, registry, watch
 
 SYMBOL = "BTC/USDT"
 
@@ -149,10 +149,14 @@ def test_what_cannot_be_told_is_left_out(watched, application, lenient):
     assert dict(spans(application)["odd"].attributes) == {"trading.bot": "grid", "raw": "b'\\xff'", "ok": 1}
 
 
-def test_the_examples_of_the_docstrings_run():
-    for module in (manual, mixin):
-        found = doctest.DocTestFinder(exclude_empty=True).find(module, globs={"tradewatch": tradewatch})
-        tests = [test for test in found if test.examples]
-        assert tests
-        for test in tests:
-            assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
+@pytest.mark.parametrize("module", [manual, mixin, registry, watch], ids=lambda one: one.__name__)
+def test_the_examples_of_the_docstrings_run(module, blocking, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    found = doctest.DocTestFinder(exclude_empty=True).find(
+        module, globs={"tradewatch": tradewatch, "ccxt": blocking.ccxt}
+    )
+    tests = [test for test in found if test.examples]
+    assert tests
+    for test in tests:
+        assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
+        tradewatch.shutdown()
