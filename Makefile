@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SECONDS ?=
 PYTEST_ARGS ?=
 QUICK ?=
+JSON ?=
+ONLY ?=
 
 .PHONY: help demo test lint format bench soak docs clean
 help:  ## list the targets
@@ -28,14 +30,11 @@ format: $(VENV)/.ready  ## put the code in style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## the cost of a call beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: under a minute)
-	@$(BIN)/python benchmarks/call.py $(if $(QUICK),--quick)
-	@$(BIN)/python benchmarks/export.py $(if $(QUICK),--quick)
-	@$(BIN)/python benchmarks/metrics.py $(if $(QUICK),--quick)
-	@$(BIN)/python benchmarks/halt.py $(if $(QUICK),--rounds 5)
+bench: $(VENV)/.ready  ## what tradewatch costs beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: a minute; JSON=file)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)
-	@$(BIN)/python benchmarks/soak.py $(if $(SECONDS),--seconds $(SECONDS))
+	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 docs: $(VENV)/.ready  ## write the generated pages of docs/
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md

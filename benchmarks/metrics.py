@@ -1,21 +1,14 @@
 """What metrics cost on the background threads: folding against `record()`, and a scrape against OpenTelemetry's reader.
 
-The ways take turns in one run, since the machine's speed drifts; figures are CPU times, medians over the rounds.
+Figures are CPU times of the thread, which is how long the interpreter is held, medians over the rounds.
 
-    make bench              some seconds
-    .venv/bin/python benchmarks/metrics.py --json   for a machine to read
+    python -m benchmarks --only metrics --quick
+    python -m benchmarks.metrics --json
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
 import random
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -23,6 +16,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 
+from benchmarks.figures import Figure, compared
+from benchmarks.turns import in_turns, medians, program, thread_s
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
@@ -36,25 +31,8 @@ CALLS = 100
 NS = 1e9
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """CPU seconds of this thread: what the interpreter is held for, whoever else uses the machine."""
-    gc.collect()
-    began = time.thread_time()
-    work()
-    return time.thread_time() - began
-
-
-def medians(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Of each way, its seconds; each takes its turn in every round."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            found[name].append(way())
-    return {name: statistics.median(times) for name, times in found.items()}
-
-
-def folding(readers: int, cells: int, calls: int, rounds: int) -> dict[str, float]:
-    """Microseconds a call, and a changed cell, at so many calls of a cell between two folds."""
+def folding(title: str, readers: int, cells: int, calls: int, rounds: int) -> Figure:
+    """Microseconds a call, at so many calls of a cell between two folds."""
     durations = [random.Random(1).randrange(1_000_000, 900_000_000) for _ in range(calls)]
     attributes = [{"trading.exchange": "binance", "trading.operation": f"operation-{n}"} for n in range(cells)]
     ours = MeterProvider([InMemoryMetricReader() for _ in range(readers)], shutdown_on_exit=False)
@@ -75,7 +53,7 @@ def folding(readers: int, cells: int, calls: int, rounds: int) -> dict[str, floa
 
     def folded() -> float:
         count()
-        return timed(fold.tick)
+        return thread_s(fold.tick)
 
     def recorded() -> float:
         def record() -> None:
@@ -83,22 +61,18 @@ def folding(readers: int, cells: int, calls: int, rounds: int) -> dict[str, floa
                 for duration in durations:
                     histogram.record(duration / NS, each, context)
 
-        return timed(record)
+        return thread_s(record)
 
-    found = medians({"fold": folded, "record": recorded}, rounds)
+    found = medians(in_turns({"fold": folded, "record": recorded}, rounds))
     for provider in (ours, theirs):
         provider.shutdown()
-    n = cells * calls
-    return {
-        "fold_us_a_cell": found["fold"] / cells * 1e6,
-        "fold_us_a_call": found["fold"] / n * 1e6,
-        "record_us_a_call": found["record"] / n * 1e6,
-        "ratio": found["record"] / found["fold"],
-    }
+    cell, (ours_us, theirs_us) = found["fold"] / cells * 1e6, (found[name] / cells / calls * 1e6 for name in found)
+    what = f"metrics a call, {title} a fold, {readers} reader" + "s" * (readers > 1)
+    return compared(what, ours_us, "µs", "record()", theirs_us, "below", note=f"a changed cell {cell:.1f} µs")
 
 
-def scraping(rounds: int) -> dict[str, float]:
-    """Milliseconds for a page of 1,000 histograms, and of the SDK's own collection before it."""
+def scraping(rounds: int) -> Figure:
+    """A page of 1,000 histograms, and of the SDK's own collection before it."""
     reader, registry = ScrapeReader(), CollectorRegistry()
     theirs = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     provider = MeterProvider([reader, theirs], shutdown_on_exit=False)
@@ -113,52 +87,35 @@ def scraping(rounds: int) -> dict[str, float]:
 
     def write(openmetrics: bool) -> float:
         data = reader.read()
-        return timed(lambda: "".join(_paced(exposition(data, openmetrics=openmetrics))))
+        return thread_s(lambda: "".join(_paced(exposition(data, openmetrics=openmetrics))))
 
     ways = {
-        "collection": lambda: timed(reader.read),
+        "collection": lambda: thread_s(reader.read),
         "text": lambda: write(False),
         "openmetrics": lambda: write(True),
-        "whole": lambda: timed(lambda: "".join(_paced(exposition(reader.read(), openmetrics=False)))),
-        "exporter": lambda: timed(lambda: generate_latest(registry)),
+        "whole": lambda: thread_s(lambda: "".join(_paced(exposition(reader.read(), openmetrics=False)))),
+        "exporter": lambda: thread_s(lambda: generate_latest(registry)),
     }
-    found = {f"{name}_ms": seconds * 1e3 for name, seconds in medians(ways, rounds).items()}
+    ms = {name: seconds * 1e3 for name, seconds in medians(in_turns(ways, rounds)).items()}
     provider.shutdown()
-    return found | {"ratio": found["exporter_ms"] / found["whole_ms"]}
+    note = f"the SDK's collection {ms['collection']:.1f} in one stretch, the text {ms['text']:.1f} in short ones"
+    note += f", OpenMetrics {ms['openmetrics']:.1f}"
+    what = f"scrape of {STREAMS:,} histograms, CPU"
+    return compared(what, ms["whole"], "ms", "PrometheusMetricReader", ms["exporter"], "below", note=note)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: the order of magnitude alone")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    rounds = 7 if options.quick else 41
+def measure(quick: bool) -> list[Figure]:
+    rounds = 7 if quick else 41
     why = disagreement()
     if why is not None:
-        raise SystemExit(f"nothing is folded here: {why}")
-    results: dict[str, Any] = {
-        "one call a fold, 1 reader": folding(1, 200, 1, rounds),
-        "100 calls a fold, 1 reader": folding(1, 20, CALLS, rounds),
-        "100 calls a fold, 3 readers": folding(3, 20, CALLS, rounds),
-        f"a scrape of {STREAMS:,} histograms": scraping(max(3, rounds // 4)),
-    }
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    for name, found in results.items():
-        if "fold_us_a_cell" in found:
-            print(
-                f"\n{name}: a changed cell {found['fold_us_a_cell']:.1f} µs, a call {found['fold_us_a_call']:.2f} µs;"
-                f" record() {found['record_us_a_call']:.1f} µs, {found['ratio']:.1f} x ours"
-            )
-        else:
-            print(
-                f"\n{name}: {found['whole_ms']:.1f} ms, of which the SDK's collection takes"
-                f" {found['collection_ms']:.1f} in one stretch and the text {found['text_ms']:.1f} in short ones"
-                f" (OpenMetrics {found['openmetrics_ms']:.1f}); OpenTelemetry's reader {found['exporter_ms']:.1f} ms,"
-                f" {found['ratio']:.1f} x ours"
-            )
+        raise RuntimeError(f"nothing is folded here: {why}")
+    return [
+        folding("1 call", 1, 200, 1, rounds),
+        folding("100 calls", 1, 20, CALLS, rounds),
+        folding("100 calls", 3, 20, CALLS, rounds),
+        scraping(max(3, rounds // 4)),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    program(measure, __doc__)

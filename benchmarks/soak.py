@@ -7,7 +7,7 @@ of the second half flat, and after `shutdown` no thread of ours left.
 
     make soak              ten minutes
     make soak SECONDS=30   shorter
-    .venv/bin/python benchmarks/soak.py --json   for a machine to read
+    python -m benchmarks.soak --json   for a machine to read
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ import json
 import logging
 import os
 import random
-import re
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -38,6 +35,7 @@ import ccxt.async_support
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import tradewatch
+from benchmarks.processes import client, venue
 
 KEY, SECRET = "soak-key", "soak-secret"
 SYMBOL = "BTC/USDT"
@@ -103,38 +101,12 @@ class Collector:
         return (time.monotonic() - began) / seconds
 
 
-def venue(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """The paper exchange in a process of its own, and its address."""
+def venue_arguments(folder: Path) -> list[str]:
     (folder / "faults.yaml").write_text(SCENARIO)
-    command = [sys.executable, "-c", "from tradewatch.cli import main; main()", "paper", "--json", "--seed", "1"]
-    command += ["--account", f"{KEY}:{SECRET}", "--balance", "BTC=1000,USDT=50000000", "--candles", "random:25000"]
+    arguments = ["--seed", "1", "--account", f"{KEY}:{SECRET}", "--balance", "BTC=1000,USDT=50000000"]
     # Its clock is ours: fills of another year would all be from before the balances.
-    command += ["--start", datetime.now(UTC).isoformat(timespec="seconds")]
-    command += ["--scenario", str(folder / "faults.yaml"), "--weight-limit", "100000000", "--order-limit", "10000000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())["url"]
-
-
-def client(url: str) -> Any:
-    made = ccxt.async_support.binance(
-        {
-            "apiKey": KEY,
-            "secret": SECRET,
-            "enableRateLimit": False,
-            "timeout": 2_000,
-            "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False},
-        }
-    )
-    made.has["fetchCurrencies"] = False
-
-    def redirected(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: redirected(item) for key, item in value.items()}
-        return re.sub(r"^https?://[^/]+", url, value)
-
-    made.urls["api"] = redirected(made.urls["api"])
-    return made
+    arguments += ["--candles", "random:25000", "--start", datetime.now(UTC).isoformat(timespec="seconds")]
+    return [*arguments, "--scenario", str(folder / "faults.yaml")]
 
 
 class Bot:
@@ -204,10 +176,9 @@ async def soak(seconds: float, rate: float, quiet: bool) -> dict[str, Any]:
     collector = Collector(seconds)
     os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"{collector.url}/v1/traces"
     os.environ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "2"
-    with tempfile.TemporaryDirectory() as folder:
-        process, url = venue(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, venue(*venue_arguments(Path(folder))) as url:
         threads_before = set(threading.enumerate())
-        bot = Bot(client(url))
+        bot = Bot(client(ccxt.async_support, url, apiKey=KEY, secret=SECRET, timeout=2_000))
         watch = tradewatch.instrument(bot, state_dir=Path(folder) / "state", port=0, limits={"overhead": 1.0})
         lines = []
         try:
@@ -236,8 +207,6 @@ async def soak(seconds: float, rate: float, quiet: bool) -> dict[str, Any]:
             began_shutdown = time.monotonic()
             await asyncio.to_thread(tradewatch.shutdown)
             shutdown_s = time.monotonic() - began_shutdown
-            process.send_signal(signal.SIGTERM)
-            process.wait(10)
             collector.server.shutdown()
     left = [
         t.name

@@ -1,0 +1,153 @@
+"""A process that loads one of the ways beside ccxt, does one thing, and prints what it found as JSON.
+
+python -m benchmarks.loaded import|idle|lag|shutdown WAY SECONDS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ccxt.async_support
+
+from benchmarks import ways
+
+
+class Client(ccxt.async_support.binance):
+    """Answers without a venue."""
+
+    async def fetch_status(self, params: Any = None) -> Any:
+        return {}
+
+
+def load(way: str, client: Any, folder: str) -> tuple[str | None, Callable[[], object]]:
+    """Set the way up as an application does; its scrape endpoint, and what ends it."""
+    if way == ways.NOTHING:
+        return None, lambda: None
+    if way in {ways.RECORD, ways.SPAN}:
+        import tradewatch
+
+        watch = tradewatch.instrument([client], port=0, state_dir=folder)
+        return watch.status().telemetry.endpoint, tradewatch.shutdown
+    from prometheus_client import REGISTRY, start_http_server
+
+    server, _ = start_http_server(0, "127.0.0.1")
+    url, function = f"http://127.0.0.1:{server.server_port}/metrics", client.fetch_status
+    if way == ways.CACHED:
+        client.fetch_status = ways.prometheus(function, "fetch_status", True, cached=True, registry=REGISTRY)
+        return url, server.shutdown
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+
+    provider = ways.tracers(ways.by_otlp())
+    client.fetch_status = ways.naive(function, "fetch_status", True, provider, PrometheusMetricReader())
+    return url, provider.shutdown
+
+
+NEEDED = {
+    ways.NAIVE: (
+        "wrapt",
+        "opentelemetry.sdk.metrics",
+        "opentelemetry.sdk.trace.export",
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+        "opentelemetry.exporter.prometheus",
+    ),
+    ways.CACHED: ("prometheus_client",),
+    ways.RECORD: ("tradewatch",),
+}
+
+
+def imported(way: str) -> list[float]:
+    """Milliseconds: of the import alone, and until the first name that a bot uses is there."""
+    began = time.perf_counter()
+    for name in NEEDED[way]:
+        importlib.import_module(name)
+    first = time.perf_counter() - began
+    if way == ways.RECORD:
+        _ = sys.modules["tradewatch"].instrument
+    return [1e3 * first, 1e3 * (time.perf_counter() - began)]
+
+
+def memory_mb() -> float:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def idle(client: Any, url: str | None, seconds: float) -> list[float]:
+    """Memory in MB after a hundred calls, and the share of a core that an idle bot uses, scraped every 15 s."""
+    for _ in range(100):
+        await client.fetch_status()
+    await asyncio.sleep(3)
+    memory = memory_mb()
+    began, cpu = time.monotonic(), time.process_time()
+    while time.monotonic() - began < seconds:
+        if url:
+            await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
+        await asyncio.sleep(min(15, seconds))
+    return [memory, 100 * (time.process_time() - cpu) / (time.monotonic() - began)]
+
+
+async def lag(client: Any, url: str | None, seconds: float) -> list[float]:
+    """Milliseconds by which a sleep of 1 ms is late on a loop that also makes calls: p50, p99, p99.9."""
+
+    async def busy() -> None:
+        while True:
+            await client.fetch_status()
+            await asyncio.sleep(0.005)
+
+    tasks = [asyncio.create_task(busy()) for _ in range(4)]
+    await asyncio.sleep(1)
+    late, until = [], time.monotonic() + seconds
+    while time.monotonic() < until:
+        began = time.perf_counter()
+        await asyncio.sleep(0.001)
+        late.append(time.perf_counter() - began - 0.001)
+    for task in tasks:
+        task.cancel()
+    late.sort()
+    return [1e3 * late[int(share * len(late))] for share in (0.5, 0.99, 0.999)]
+
+
+async def calls(client: Any, url: str | None, seconds: float) -> None:
+    for _ in range(2_000):
+        await client.fetch_status()
+    await asyncio.sleep(seconds)
+
+
+async def run(what: str, way: str, seconds: float, folder: str) -> tuple[Any, Callable[[], object]]:
+    client = Client()
+    url, end = load(way, client, folder)
+    try:
+        return await {"idle": idle, "lag": lag, "shutdown": calls}[what](client, url, seconds), end
+    finally:
+        await client.close()
+
+
+def main() -> None:
+    what, way, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    if what == "import":
+        print(json.dumps(imported(way)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found, end = asyncio.run(run(what, way, seconds, folder))
+        if what != "shutdown":
+            print(json.dumps(found), flush=True)
+        began = time.monotonic()
+        end()
+        took = time.monotonic() - began
+    if what == "shutdown":
+        # What the interpreter still does at its end is for the caller to see.
+        print(json.dumps([took, time.time()]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
