@@ -95,8 +95,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def measured(name: str, quick: bool) -> Outcome:
     began = time.monotonic()
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *(["--quick"] if quick else [])]
-    with tempfile.TemporaryFile() as found, tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=found, stderr=said, cwd=ROOT, start_new_session=True)
+    with (
+        tempfile.TemporaryFile() as found,
+        tempfile.TemporaryFile() as said,
+        # Processes that are ended leave what they had there.
+        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder,
+    ):
+        environment = os.environ | {"TMPDIR": folder}
+        process = subprocess.Popen(
+            command, stdout=found, stderr=said, cwd=ROOT, env=environment, start_new_session=True
+        )
         try:
             status: int | None = process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:

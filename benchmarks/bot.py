@@ -42,8 +42,8 @@ class Gone(msgspec.Struct, frozen=True):
     """What became of a client on one of the ways.
 
     `reached` is how many calls have come to their end: their spans at the collector, or, where nobody wants spans,
-    their records in the books. `behind` says after so many calls of which so many had been reached how many are on their way.
-    `dropped` is what tradewatch itself counted as lost.
+    their records in the books. `behind` is how many of so many calls, counted from the start, are
+    on their way. `dropped` is what tradewatch itself counted as lost.
     """
 
     method: Callable[..., Any]

@@ -1,9 +1,9 @@
 """How many calls a second of CPU carries from the bot to the collector, nothing dropped: tradewatch and the naive way.
 
-A bot of each way, in a process of its own, reads tickers that come at once, as fast as it can; where its queue would run
-over it waits, as it would for a venue. A figure is calls by the CPU time of the bot's process, all its threads included,
-until the collector has counted every span. Where nobody wants spans, a call is carried when its record is in
-tradewatch's books; prometheus_client stands beside it.
+A bot of each way, in a process of its own, reads tickers that come at once, as fast as it can; where its queue would
+run over it waits, as it would for a venue. A figure is calls by the CPU time of the bot's process, all its threads
+included, until the collector has counted every span. Where nobody wants spans, a call is carried when its record is
+in tradewatch's books; prometheus_client stands beside it.
 
     python -m benchmarks --only delivery --quick
     python -m benchmarks.delivery --json

@@ -1,9 +1,10 @@
 """What tradewatch costs the process that it is loaded into: import, memory, idle CPU, event-loop lag, shutdown.
 
-Every figure is of fresh processes that have ccxt loaded, one for each way. They take turns, but for memory and idle CPU,
-whose processes run side by side: CPU time and memory are each one's own. The naive way has the SDK, a batch processor
-with OTLP over HTTP, and a Prometheus reader with its server; tradewatch is measured as it comes, with its rules and its
-scrape endpoint, and once more with spans exported as the naive way's are. Nobody but the scraper calls an idle one.
+Every figure is of fresh processes that have ccxt loaded, one for each way. They take turns, but for memory and idle
+CPU, whose processes run side by side: CPU time and memory are each one's own. The naive way has the SDK, a batch
+processor with OTLP over HTTP, and a Prometheus reader with its server; tradewatch is measured as it comes, with its
+rules and its scrape endpoint, and once more with spans exported as the naive way's are. Nobody but the scraper calls
+an idle one.
 
     python -m benchmarks --only process --quick
     python -m benchmarks.process --json

@@ -1,9 +1,9 @@
-"""What a real call of an async ccxt client costs, with export on, beside naive OpenTelemetry, prometheus_client, nothing.
+"""What a real call of an async ccxt client costs, with export on, beside the other ways and nothing.
 
-A bot of each way runs in a process of its own and reads a ticker of one paper exchange over loopback. They take turns.
-A figure is the CPU time of a bot's process a call, all its threads included: what is exported within half a second
-belongs to the calls. Spans go over HTTP to a collector that decodes and counts them; of tradewatch that is two a call (the call
-and its HTTP attempt, with its status), of the naive way one.
+A bot of each way runs in a process of its own and reads a ticker of one paper exchange over loopback. They take
+turns. A figure is the CPU time of a bot's process a call, all its threads included: what is exported within half a
+second belongs to the calls. Spans go over HTTP to a collector that decodes and counts them; of tradewatch that is two
+a call (the call and its HTTP attempt, with its status), of the naive way one.
 
     python -m benchmarks --only real --quick
     python -m benchmarks.real --json
