@@ -37,7 +37,8 @@ def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=os.environ | environment,
+        # As what is installed: compiling the sources would cost more than all else that an import does.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""} | environment,
     )
     try:
         yield process
