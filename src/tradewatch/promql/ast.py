@@ -7,8 +7,9 @@ Durations are whole nanoseconds, as there; times are milliseconds since the epoc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from tradewatch.promql.matchers import Matcher
 from tradewatch.promql.span import Span
@@ -17,8 +18,7 @@ ValueType: TypeAlias = Literal["scalar", "string", "instant vector", "range vect
 Cardinality: TypeAlias = Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]
 
 
-@dataclass(frozen=True, slots=True)
-class NumberLiteral:
+class NumberLiteral(msgspec.Struct, frozen=True):
     """A number; `duration` if it was written as one (`5m` is 300)."""
 
     value: float
@@ -26,16 +26,14 @@ class NumberLiteral:
     duration: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StringLiteral:
+class StringLiteral(msgspec.Struct, frozen=True):
     """A string; bytes in it that are not UTF-8 (written as escapes) are surrogate escapes."""
 
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class VectorSelector:
+class VectorSelector(msgspec.Struct, frozen=True):
     """An instant vector selector.
 
     `name` is the metric name outside the braces, or empty. `matchers` holds everything that must match, the name
@@ -50,8 +48,7 @@ class VectorSelector:
     at_bound: Literal["", "start", "end"] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MatrixSelector:
+class MatrixSelector(msgspec.Struct, frozen=True):
     """A range vector selector; offset and `@` are those of its `selector`."""
 
     selector: VectorSelector
@@ -59,8 +56,7 @@ class MatrixSelector:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Subquery:
+class Subquery(msgspec.Struct, frozen=True):
     """An instant vector expression evaluated over a range; a `step_ns` of 0 means the default step."""
 
     expr: Expr
@@ -72,16 +68,14 @@ class Subquery:
     at_bound: Literal["", "start", "end"] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Paren:
+class Paren(msgspec.Struct, frozen=True):
     """An expression in parentheses."""
 
     expr: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(msgspec.Struct, frozen=True):
     """A sign before an expression that is not a number literal."""
 
     op: Literal["+", "-"]
@@ -89,8 +83,7 @@ class Unary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class VectorMatching:
+class VectorMatching(msgspec.Struct, frozen=True):
     """How elements of two vectors find each other: `on` or ignoring `labels`, `include` copied by group_left/right."""
 
     card: Cardinality = "one-to-one"
@@ -99,8 +92,7 @@ class VectorMatching:
     include: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(msgspec.Struct, frozen=True):
     """Two operands; `matching` is None unless both are instant vectors."""
 
     op: str
@@ -111,8 +103,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(msgspec.Struct, frozen=True):
     """An aggregation over an instant vector, `by` the labels of `grouping`, or `without` them."""
 
     op: str
@@ -123,8 +114,7 @@ class Aggregate:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A function call."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, replace
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class CharClass:
+class CharClass(msgspec.Struct, frozen=True):
     """The characters in any of `ranges` (code points, both ends included), `classes` or `category`; or all but those.
 
     With `fold`, letters that differ only in case are equal (Unicode's simple folding).
@@ -34,7 +34,7 @@ class CharClass:
 
     def folded(self, fold: bool) -> CharClass:
         """The same class, with or without regard to case."""
-        return replace(self, fold=fold) if fold else self
+        return msgspec.structs.replace(self, fold=fold) if fold else self
 
     def literal(self) -> str | None:
         """The one character that the class stands for, if it is that simple."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from tradewatch.promql.labels import NAME, Labels, value_of
 from tradewatch.promql.regexp import Regexp
@@ -13,8 +14,7 @@ from tradewatch.promql.span import Span
 MatchOp: TypeAlias = Literal["=", "!=", "=~", "!~"]
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(msgspec.Struct, frozen=True):
     """One condition on a label; a missing label has the value "".
 
     `regexp` is set for `=~` and `!~`, unless the pattern is one that RE2 knows and we do not.

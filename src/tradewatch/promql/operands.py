@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
+
+import msgspec
 
 from tradewatch.promql.ast import NumberLiteral
 from tradewatch.promql.errors import ParseError
@@ -149,7 +150,7 @@ class Operands:
         literal = self.number(token)
         if signs:
             sign = math.prod(_SIGNS[one.kind] for one in signs)
-            literal = replace(literal, value=literal.value * sign, span=Span(signs[0].start, token.end))
+            literal = msgspec.structs.replace(literal, value=literal.value * sign, span=Span(signs[0].start, token.end))
         if abs(literal.value) > _MAX_DURATION_S:
             raise self.error("duration out of range", signs[0].span if signs else token.span)
         # After `offset`, one sign and a literal end the modifier; elsewhere an operator continues the duration.

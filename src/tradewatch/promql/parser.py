@@ -7,8 +7,9 @@ like a multiplication, so `-a ^ b` is `-(a ^ b)`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, Literal
+
+import msgspec
 
 from tradewatch.promql.ast import (
     Aggregate,
@@ -143,7 +144,7 @@ class _Parser(Operands):
         inner = self._expr(_SIGN + 1)
         span = Span(sign.start, inner.span.end)
         if isinstance(inner, NumberLiteral):
-            return replace(inner, value=-inner.value if sign.kind == "-" else inner.value, span=span)
+            return msgspec.structs.replace(inner, value=-inner.value if sign.kind == "-" else inner.value, span=span)
         return Unary("-" if sign.kind == "-" else "+", inner, span)
 
     # Binary expressions
@@ -275,7 +276,7 @@ class _Parser(Operands):
         def put(node: VectorSelector | Subquery, span: Span) -> VectorSelector | Subquery:
             if node.offset_ns:
                 raise self.error("offset may not be set multiple times", expr.span)
-            return replace(node, offset_ns=offset_ns, span=span)
+            return msgspec.structs.replace(node, offset_ns=offset_ns, span=span)
 
         return self._modified(expr, put, "offset modifier")
 
@@ -293,7 +294,7 @@ class _Parser(Operands):
         def put(node: VectorSelector | Subquery, span: Span) -> VectorSelector | Subquery:
             if node.at_ms is not None or node.at_bound:
                 raise self.error("@ <timestamp> may not be set multiple times", expr.span)
-            return replace(node, at_ms=at_ms, at_bound=bound, span=span)
+            return msgspec.structs.replace(node, at_ms=at_ms, at_bound=bound, span=span)
 
         return self._modified(expr, put, "@ modifier")
 
@@ -304,7 +305,7 @@ class _Parser(Operands):
             # The span of the selector inside ends where the range begins, whatever follows.
             selector = put(expr.selector, expr.selector.span)
             if isinstance(selector, VectorSelector):
-                return replace(expr, selector=selector, span=span)
+                return msgspec.structs.replace(expr, selector=selector, span=span)
         if isinstance(expr, VectorSelector | Subquery):
             return put(expr, span)
         message = f"{what} must be preceded by an instant vector selector or range vector selector or a subquery"

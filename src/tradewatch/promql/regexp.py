@@ -7,7 +7,7 @@ seconds, and three `.*` in a row are enough for tenths of them. Here all ways th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from tradewatch.promql.char_class import CharClass
 from tradewatch.promql.regexp_syntax import (
@@ -24,13 +24,21 @@ from tradewatch.promql.regexp_syntax import (
 MAX_STEPS = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Regexp:
+class Regexp(msgspec.Struct, frozen=True, eq=False):
     """A compiled pattern; equal to another of the same text."""
 
     pattern: str
-    _literals: frozenset[str] | None = field(repr=False, compare=False)
-    _steps: tuple[_Step, ...] = field(repr=False, compare=False)
+    _literals: frozenset[str] | None
+    _steps: tuple[_Step, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Regexp) and self.pattern == other.pattern
+
+    def __hash__(self) -> int:
+        return hash(self.pattern)
+
+    def __repr__(self) -> str:
+        return f"Regexp({self.pattern!r})"
 
     def fullmatch(self, value: str) -> bool:
         """Whether the whole value matches."""
@@ -56,14 +64,13 @@ def compile_regexp(pattern: str) -> Regexp:
     return Regexp(pattern, None, tuple(steps))
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(msgspec.Struct):
     """Read a character of `wants`, or check `holds`, then go on to `to`; with neither, only go on, to any of `to`."""
 
     wants: CharClass | None = None
     holds: str = ""
     to: tuple[int, ...] = ()
-    memo: dict[str, bool] = field(default_factory=dict)
+    memo: dict[str, bool] = msgspec.field(default_factory=dict)
 
 
 _MATCH = _Step()

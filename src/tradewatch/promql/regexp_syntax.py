@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from tradewatch.promql.char_class import ANY, NAMED, NOT_NEWLINE, PERL, CharClass, category_class
 
@@ -19,22 +20,19 @@ class RegexpUnsupported(ValueError):  # noqa: N818 - valid in RE2, unlike a Rege
     """The pattern is an RE2 pattern that is not supported here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Concat:
+class Concat(msgspec.Struct, frozen=True):
     """One after another; empty, it matches the empty string."""
 
     parts: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Alternate:
+class Alternate(msgspec.Struct, frozen=True):
     """Any one of them."""
 
     branches: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(msgspec.Struct, frozen=True):
     """`least` to `most` times, without end if that is None."""
 
     node: Node
@@ -42,8 +40,7 @@ class Repeat:
     most: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(msgspec.Struct, frozen=True):
     """A condition on the place between two characters."""
 
     kind: Literal["text start", "text end", "line start", "line end", "word edge", "no word edge"]
@@ -52,16 +49,14 @@ class Assertion:
 Node: TypeAlias = CharClass | Concat | Alternate | Repeat | Assertion
 
 
-@dataclass(slots=True)
-class _Flags:
+class _Flags(msgspec.Struct):
     fold: bool = False
     lines: bool = False
     # Prometheus reads every pattern with (?s): a dot matches a newline.
     dot_newline: bool = True
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(msgspec.Struct):
     text: str
     at: int = 0
     depth: int = 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tradewatch.promql.ast import ValueType
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """With `variadic` the last argument may be left out, or repeated up to that many times; -1 is any number."""
 
     args: tuple[ValueType, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import msgspec
 
 from tradewatch.promql.ast import (
     Aggregate,
@@ -76,7 +76,7 @@ class TypeChecker:
             case Call():
                 return self._call(expr)
             case Paren():
-                return replace(expr, expr=self.check(expr.expr))
+                return msgspec.structs.replace(expr, expr=self.check(expr.expr))
             case Unary():
                 inner = self.check(expr.expr)
                 if type_of(inner) not in {"scalar", "instant vector"}:
@@ -85,13 +85,13 @@ class TypeChecker:
                         "unary expression only allowed on expressions of type scalar or instant vector, "
                         f'got "{type_of(inner)}"',
                     )
-                return replace(expr, expr=inner)
+                return msgspec.structs.replace(expr, expr=inner)
             case Subquery():
                 inner = self.check(expr.expr)
                 if type_of(inner) != "instant vector":
                     got = {"range vector": "matrix"}.get(type_of(inner), type_of(inner))
                     raise self._error(expr.span, f"subquery is only allowed on instant vector, got {got} instead")
-                return replace(expr, expr=inner)
+                return msgspec.structs.replace(expr, expr=inner)
             case MatrixSelector():
                 self._selector(expr.selector)
             case VectorSelector():
@@ -109,7 +109,7 @@ class TypeChecker:
         param = expr.param
         if param is not None:
             param = self._expect(param, _PARAMETERS[expr.op], "aggregation parameter")
-        return replace(expr, expr=inner, param=param)
+        return msgspec.structs.replace(expr, expr=inner, param=param)
 
     def _binary(self, expr: Binary) -> Expr:
         left, right = self.check(expr.left), self.check(expr.right)
@@ -137,8 +137,8 @@ class TypeChecker:
         elif matching and is_set:
             if matching.card != "one-to-one":
                 raise self._error(expr.span, f'no grouping allowed for "{expr.op}" operation')
-            matching = replace(matching, card="many-to-many")
-        return replace(expr, left=left, right=right, matching=matching)
+            matching = msgspec.structs.replace(matching, card="many-to-many")
+        return msgspec.structs.replace(expr, left=left, right=right, matching=matching)
 
     def _operator(self, expr: Binary) -> Span:
         """The operator with its modifiers, without the white space around it."""
@@ -161,7 +161,7 @@ class TypeChecker:
         for index, arg in enumerate(expr.args):
             want = signature.args[min(index, expected - 1)]
             args.append(self._expect(arg, want, f"call to function {quote(expr.name)}"))
-        return replace(expr, args=tuple(args))
+        return msgspec.structs.replace(expr, args=tuple(args))
 
     def _selector(self, expr: VectorSelector) -> None:
         if expr.name:
