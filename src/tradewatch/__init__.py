@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tradewatch.store import StoreInUse
     from tradewatch.watch import Watch
 
+    __version__: str
+
 __all__ = [
     "ResumeRefused",
     "RuleFileError",
@@ -57,8 +59,15 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     """The public names, loaded with the first one that is used: a program that only imports us pays nothing.
 
+    `__version__` is read from the installed package.
+
     `OrderRefused` is made when ccxt is there: it is a subclass of ccxt's own `InvalidOrder`.
     """
+    if name == "__version__":
+        from importlib.metadata import version
+
+        found = globals()[name] = version("tradewatch")
+        return found
     if name in _ROOMS:
         found = globals()[name] = getattr(importlib.import_module(f"tradewatch.{_ROOMS[name]}"), name)
         return found

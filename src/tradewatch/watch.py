@@ -403,6 +403,8 @@ class Watch:
         if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
             self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)
             self._overhead_base = (now_ns, spent_ns)
+            # Of the service thread this is what it had used at the reading before: to ask it wakes it.
+            self._service.measure()
 
 
 def _why_dropped(signal: str, kind: str, reason: str) -> tuple[tuple[str, str], ...]:

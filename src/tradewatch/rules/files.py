@@ -6,7 +6,6 @@ here yet is refused by name, so that no rule is ever taken to do what it does no
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -265,7 +264,9 @@ class _Reader:
             if key in _NOT_YET and (key == "query_offset") == (keys is _GROUP_KEYS) and keys is not _FILE_KEYS:
                 self.problem((*at, key), f"{_NOT_YET[key]}, which is not supported yet", ", ".join(keys), key=True)
                 continue
-            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+            from difflib import get_close_matches
+
+            near = get_close_matches(key, keys, n=1, cutoff=0.5)
             meant = f" (nearest: {near[0]})" if near else ""
             self.problem((*at, key), f"unknown key {key!r} in {where}{meant}", ", ".join(keys), key=True)
         return value

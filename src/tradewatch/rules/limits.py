@@ -6,7 +6,6 @@ what it limits, and the same rule file is right for bots with different limits.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
@@ -57,7 +56,9 @@ def limit_values(overrides: Mapping[str, object] | None = None) -> dict[str, flo
     for name, value in (overrides or {}).items():
         limit = _BY_NAME.get(name)
         if limit is None:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
             meant = f" (nearest: {near[0]})" if near else ""
             raise ValueError(f"unknown limit {name!r}{meant}; accepted: {', '.join(_BY_NAME)}")
         accepted = "a ratio above 0, at most 1" if limit.unit == "ratio" else f"a number of {limit.unit} above 0"

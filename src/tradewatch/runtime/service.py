@@ -36,6 +36,7 @@ class Service:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tradewatch-service", daemon=True)
         self._stop_at = 0.0
+        # As of the last `measure`.
         self.cpu_ns = 0
 
     def start(self) -> None:
@@ -55,6 +56,15 @@ class Service:
             self._thread.join(within_s)
         return not self._thread.is_alive()
 
+    def measure(self) -> None:
+        """Have `cpu_ns`, what the thread has used since it began, brought up to date soon."""
+        if (loop := self._loop) is not None:
+            with suppress(RuntimeError):  # the loop is at its end
+                loop.call_soon_threadsafe(self._measure)
+
+    def _measure(self) -> None:
+        self.cpu_ns = time.thread_time_ns()
+
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
@@ -69,7 +79,7 @@ class Service:
     async def _main(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         self._ready.set()
-        await asyncio.gather(self._pulse(), *(self._supervise(name, job) for name, job in self._jobs.items()))
+        await asyncio.gather(*(self._supervise(name, job) for name, job in self._jobs.items()))
 
     async def _supervise(self, name: str, job: Job) -> None:
         assert self._ending is not None
@@ -84,12 +94,6 @@ class Service:
                 return
             await pause(self._ending, wait_s)
             wait_s = min(wait_s * 2, _LAST_RETRY_S)
-
-    async def _pulse(self) -> None:
-        assert self._ending is not None
-        while not self._ending.is_set():
-            self.cpu_ns = time.thread_time_ns()
-            await pause(self._ending, 1.0)
 
 
 class Bell:

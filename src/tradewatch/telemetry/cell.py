@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tradewatch.semconv import Metric
 from tradewatch.semconv import attributes as a
@@ -71,6 +71,7 @@ class Cells:
         kept: whether durations are kept for the fold.
         unkept: durations that were counted but not kept, since too many waited for the fold.
         changed: cells that the safety thread wrote to since the fold last looked, each once, in that order.
+        wake: called when there is one; any thread may be the one that calls.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class Cells:
         self.kept = False
         self.unkept = 0
         self.changed: deque[Cell] = deque()
+        self.wake: Callable[[], None] = lambda: None
         self._calls: dict[tuple[str, str, str | None], Cell] = {}
         self._others: dict[tuple[Metric, Attributes], Cell] = {}
         # Each has one writer: the safety thread, and the fold under its lock.
@@ -114,6 +116,7 @@ class Cells:
         if not cell.queued:
             cell.queued = True
             self.changed.append(cell)
+            self.wake()
 
     def turned(self) -> Iterator[Cell]:
         """The changed cells, once. Called by the fold alone."""

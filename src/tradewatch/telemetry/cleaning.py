@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 
 from tradewatch.runtime.scrub import scrubber
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk._logs import ReadableLogRecord
 
 # Characters. The patterns read what is sent, and a text may be as long as the bot likes.
 LONGEST = 16_384

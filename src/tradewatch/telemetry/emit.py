@@ -21,8 +21,9 @@ from tradewatch.telemetry.spans import Spans
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
 _EVERY_S = 0.1
-# As often as it is looked for processors that were added.
-_IDLE_S = 1.0
+# As often as it is looked for processors that were added; where nobody wants spans, there is nothing to look for.
+_LOOK_S = 1.0
+_IDLE_S = 60.0
 _CROWDED_S = 0.002
 
 
@@ -53,11 +54,12 @@ class Emitter:
 
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
+        idle_s = _IDLE_S if self._spans is None else _LOOK_S
         while not ending.is_set():
             found = bool(self._waiting)
             await self._drain()
             # Rung for the first of several: the others wait for each other.
-            await (pause(ending, _EVERY_S) if found else self._bell.pause(ending, _IDLE_S))
+            await (pause(ending, _EVERY_S) if found else self._bell.pause(ending, idle_s))
         await self._drain()
 
     async def _drain(self) -> None:

@@ -27,7 +27,7 @@ from tradewatch.model import Call
 from tradewatch.runtime import fork
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
-from tradewatch.runtime.service import pause
+from tradewatch.runtime.service import Bell, pause
 from tradewatch.semconv import METRICS, Metric
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import BOUNDS_NS, Cell, Cells
@@ -36,7 +36,7 @@ from tradewatch.telemetry.delta import Added, Candidate, Source, first_of
 Timed = Callable[[Call], Iterable[tuple[Cell, int]]]
 
 _EVERY_S = 0.1
-_IDLE_S = 1.0
+_IDLE_S = 60.0
 _STRETCH_NS = 200_000
 # Durations whose smallest and largest are found in one go (0.1 ms), and that are given one by one in one go.
 _AT_ONCE = 5_000
@@ -135,6 +135,8 @@ class Fold:
         self._sdk: Any = None
         self._consumer: Any = None
         self._filter: Any = None
+        self._bell = Bell()
+        cells.wake = self._bell.ring
         self.why = why
         if why is None:
             try:
@@ -160,7 +162,8 @@ class Fold:
         while not ending.is_set():
             found = bool(self._cells.changed)
             self.tick()
-            await pause(ending, _EVERY_S if found else _IDLE_S)
+            # Rung for the first of several: the others wait for each other.
+            await (pause(ending, _EVERY_S) if found else self._bell.pause(ending, _IDLE_S))
         self.tick()
 
     def tick(self) -> None:

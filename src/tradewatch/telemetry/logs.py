@@ -7,7 +7,6 @@ Nothing is printed and no format, handler or level is changed. A record gets fou
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 import traceback
@@ -16,14 +15,11 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
-from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
-from tradewatch.telemetry.outbox import Outbox
 from tradewatch.telemetry.probe import CURRENT
 
 _NO_ID = "0"
@@ -31,7 +27,6 @@ _NO_ORDER = "-"
 _OURS = ("otelTraceID", "otelSpanID", "otelTraceSampled", "tradingOrderID")
 # What every record has; the rest is what the bot gave as `extra`.
 _USUAL = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "otelServiceName", *_OURS))
-_RECORD_BYTES = 1_500
 
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
@@ -119,35 +114,6 @@ class Logs:
                         provider.get_logger(record.name).emit(_told_as(record))
         finally:
             self._busy.now = False
-
-
-class LogSink(LogRecordProcessor):
-    """Queues log records; takes no lock."""
-
-    def __init__(self, outbox: Outbox[ReadableLogRecord]) -> None:
-        self.outbox = outbox
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Queue a record, without the context, which may hold much."""
-        with failures.kept("logs"):
-            said = copy.copy(log_record.log_record)
-            said.context = Context()
-            resource = log_record.resource
-            assert resource is not None
-            kept = ReadableLogRecord(said, resource, log_record.instrumentation_scope)
-            attributes = said.attributes or {}
-            size = _RECORD_BYTES + len(said.body) if isinstance(said.body, str) else _RECORD_BYTES
-            size += sum(len(v) for v in attributes.values() if isinstance(v, str))
-            severe = said.severity_number is not None and said.severity_number.value >= SeverityNumber.ERROR.value
-            self.outbox.put(kept, size, severe or a.ORDER_ID.name in attributes)
-
-    def shutdown(self) -> None:
-        """Send what there is, within two seconds."""
-        self.outbox.close(2.0)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until what there is now is sent; False where that took longer."""
-        return self.outbox.flush(timeout_millis / 1000)
 
 
 def _mark(record: logging.LogRecord) -> None:

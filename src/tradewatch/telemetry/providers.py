@@ -153,14 +153,15 @@ def connect(
 
 def _outboxes_of(provider: TracerProvider | None) -> tuple[Outbox[Any], ...]:
     """Those of a provider that autoload made for the whole process: it closes them."""
-    from tradewatch.telemetry.export import SpanSink
-
-    processors = (processors_of(provider) if provider is not None else None) or ()
-    return tuple(each.outbox for each in processors if isinstance(each, SpanSink))
+    processors: tuple[Any, ...] = (processors_of(provider) if provider is not None else None) or ()
+    # By the name of its module, which is loaded where something is exported by us alone.
+    return tuple(each.outbox for each in processors if type(each).__module__ == "tradewatch.telemetry.export")
 
 
 def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
     """Ours where spans are asked for; without an exporter nobody would ever see one, so none is made."""
+    if not wants_spans():
+        return None
     from tradewatch.telemetry.export import SpanSink, spans_by, spans_by_otlp, spans_to_console
 
     size = _sized(_SPANS, "OTEL_BSP", notes)
@@ -182,14 +183,16 @@ def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[
 
 def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> LoggerProvider | None:
     """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
+    if not _asked("LOGS", []):
+        return None
     from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 
     found = get_logger_provider()
     if isinstance(found, SdkLoggerProvider):
         handled = any(type(handler).__name__ == "LoggingHandler" for handler in logging.getLogger().handlers)
-        return None if handled or not _asked("LOGS", []) else found
+        return None if handled else found
     from tradewatch.telemetry.export import logs_by, logs_by_otlp, logs_to_console
-    from tradewatch.telemetry.logs import LogSink
+    from tradewatch.telemetry.log_sink import LogSink
 
     size = _sized(_LOGS, "OTEL_BLRP", notes)
     made = _outboxes("LOGS", {"otlp": logs_by_otlp, "console": logs_to_console}, logs_by, size, notes)
