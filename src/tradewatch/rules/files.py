@@ -7,9 +7,8 @@ here yet is refused by name, so that no rule is ever taken to do what it does no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,8 +16,11 @@ from tradewatch import promql
 from tradewatch.model import Action, Rule
 from tradewatch.promql.ast import Call, Expr, VectorSelector, children
 from tradewatch.rules import durations, templates
+from tradewatch.rules.shipped import Shipped, shipped
 from tradewatch.rules.templates import Template
-from tradewatch.settings.yaml import At, Document, YamlError, read, read_file
+
+if TYPE_CHECKING:
+    from tradewatch.settings.yaml import At, Document, YamlError
 
 LONGEST_RANGE_S = 86_400.0
 SHORTEST_INTERVAL_S = 0.1
@@ -87,6 +89,8 @@ def load(path: str | Path) -> tuple[Group, ...]:
     Raises:
         RuleFileError: it cannot be read, or anything in it is wrong or not supported yet.
     """
+    from tradewatch.settings.yaml import YamlError, read_file
+
     try:
         document = read_file(path)
     except YamlError as error:
@@ -100,6 +104,8 @@ def loads(text: str | bytes, file: str = "<text>") -> tuple[Group, ...]:
     Raises:
         RuleFileError: as `load`.
     """
+    from tradewatch.settings.yaml import YamlError, read
+
     try:
         document = read(text, file)
     except YamlError as error:
@@ -127,10 +133,10 @@ def load_files(paths: Iterable[str | Path]) -> tuple[Group, ...]:
 
 def default_groups() -> tuple[Group, ...]:
     """The rules that ship with tradewatch."""
-    return loads((resources.files("tradewatch.rules") / "default.yaml").read_bytes(), "default.yaml")
+    return _groups(shipped())
 
 
-def _groups(document: Document) -> tuple[Group, ...]:
+def _groups(document: Document | Shipped) -> tuple[Group, ...]:
     reader = _Reader(document)
     groups = tuple(reader.groups())
     if reader.problems:
@@ -143,7 +149,7 @@ def _groups(document: Document) -> tuple[Group, ...]:
 class _Reader:
     """Reads one document, and notes problems instead of raising them, so that all are found."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document | Shipped) -> None:
         self.document = document
         self.problems: list[YamlError] = []
 
