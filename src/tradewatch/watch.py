@@ -46,7 +46,7 @@ from tradewatch.telemetry.providers import SCOPE, Providers, connect
 from tradewatch.telemetry.spans import spans_to
 from tradewatch.telemetry.tally import Tally
 
-_STOP_S = 2.0
+_STOP_S = 1.8
 _OVERHEAD_EVERY_NS = 5_000_000_000
 
 

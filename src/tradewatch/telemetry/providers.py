@@ -105,13 +105,12 @@ def connect(
     """
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         note = "OTEL_SDK_DISABLED is set: no telemetry; rules and halts go on"
         return Providers(None, NoOpMeterProvider(), None, name, str(uuid.uuid4()), None, (note,), (), (), None)
-    found_tracer, found_meter = trace.get_tracer_provider(), metrics.get_meter_provider()
-    tracer_provider = tracer_provider or (found_tracer if isinstance(found_tracer, SdkTracerProvider) else None)
+    found_meter = metrics.get_meter_provider()
+    tracer_provider = tracer_provider or _found_tracer_provider()
     meter_provider = meter_provider or (found_meter if isinstance(found_meter, SdkMeterProvider) else None)
     theirs = next((p for p in (meter_provider, tracer_provider) if p is not None), None)
     resource = getattr(theirs, "resource", None) or getattr(getattr(theirs, "_sdk_config", None), "resource", None)
@@ -149,6 +148,16 @@ def connect(
         server,
         passed,
     )
+
+
+def _found_tracer_provider() -> TracerProvider | None:
+    found = trace.get_tracer_provider()
+    if isinstance(found, trace.ProxyTracerProvider):
+        # Nobody has set one: then the SDK's part for spans need not be loaded for a look.
+        return None
+    from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+
+    return found if isinstance(found, SdkTracerProvider) else None
 
 
 def _outboxes_of(provider: TracerProvider | None) -> tuple[Outbox[Any], ...]:
