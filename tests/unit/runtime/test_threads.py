@@ -4,10 +4,16 @@ import asyncio
 import threading
 import time
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
 from tradewatch.runtime.clock import ScaledClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
 from tradewatch.runtime.service import Service, pause
+from tradewatch.telemetry.cell import Cells
+from tradewatch.telemetry.fold import Fold
+from tradewatch.telemetry.tally import Tally
 
 
 def test_a_wake_is_a_step_and_the_end_is_one_more(until):
@@ -84,3 +90,44 @@ def test_two_clocks_of_the_same_numbers_agree():
     one, other = (ScaledClock(10**18, 200, now) for _ in range(2))
     assert abs(one.now_ns() - other.now_ns()) < 200 * 50_000_000
     assert one.real_seconds(200) == 1
+
+
+def test_what_the_service_thread_has_used_is_measured_when_asked(until):
+    async def works(ending):
+        n = 0
+        while not ending.is_set():
+            n = sum(range(20_000))
+            await asyncio.sleep(0)
+        assert n
+
+    service = Service({"works": works}, lambda left: None)
+    service.measure()  # not begun: nothing to measure
+    service.start()
+    assert service.cpu_ns == 0
+    service.measure()
+    until(lambda: service.cpu_ns > 0)
+    before = service.cpu_ns
+
+    def grown():
+        service.measure()
+        return service.cpu_ns > before
+
+    until(grown)
+    assert service.stop(5)
+    service.measure()  # over: nothing happens
+
+
+def test_a_fold_that_sleeps_is_woken_by_a_duration_each_time(until):
+    cells = Cells()
+    provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    fold = Fold(provider.get_meter("tradewatch"), cells, Tally(cells).timed, {}, None)
+    service = Service({"metrics": fold.run}, lambda left: None)
+    service.start()
+    cell = cells.cell("binance", "fetch_ticker", None)
+    for _ in range(2):
+        # In the long pause, which only a ring ends in time.
+        until(lambda: fold._bell._waiting is not None)
+        cell.count(5)
+        cells.note(cell, 5)
+        until(lambda: not cell.queued and not cell.waiting)
+    assert service.stop(5)
