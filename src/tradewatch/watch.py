@@ -253,6 +253,7 @@ class Watch:
                 reads_dropped=self._journal.dropped,
                 records_dropped=self._emitter.dropped,
                 dropped=tuple(providers.dropped()),
+                export_failures=providers.failed(),
                 notes=providers.notes + self._fold.notes,
             ),
             failures=dict(failures.counts),
@@ -392,6 +393,8 @@ class Watch:
         yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
         for lost in self._providers.dropped():
             yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
+        for signal, n in self._providers.failed().items():
+            yield Reading(m.EXPORT_FAILURES, n, ((a.SIGNAL.name, signal),))
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
         yield from self._clients.rate_limits()

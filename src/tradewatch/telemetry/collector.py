@@ -29,6 +29,7 @@ _CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 _TALKERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.common._internal",
     "opentelemetry.exporter.otlp.common.http",
     "urllib3.connectionpool",
@@ -40,7 +41,7 @@ Writing = Generator[None, None, tuple[bytes, int]]
 
 
 class Exporter(Protocol):
-    """What the SDK's exporters of spans and of logs have in common."""
+    """What the SDK's exporters have in common."""
 
     def export(self, batch: Any, /) -> Any:
         """Send a batch; the result's `name` is SUCCESS or FAILURE."""
@@ -51,6 +52,9 @@ class Exporter(Protocol):
 
 class _Ready:
     """A request that is written, in the place of both the batch and the message that upstream would make of it."""
+
+    # Where upstream counts the points of a message, for metrics about itself that are off unless asked for.
+    resource_metrics = ()
 
     def __init__(self, body: bytes, count: int) -> None:
         self._body = body
@@ -67,11 +71,11 @@ class _Ready:
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """What differs between spans and logs.
+    """What differs between spans, logs and metrics.
 
     `variable` is what OTEL_* variables call it, `make` upstream's exporter class (it reads them), `encoder` the name by
-    which its `export` calls the encoder that `write` takes the place of. `clean` gives one of a batch as it may leave,
-    where upstream has to encode it. `answer` is the class of upstream's answers; `rejected` is what their
+    which its `export` calls the encoder that `write` takes the place of. `clean` gives a batch as it may leave, where
+    upstream has to encode it. `answer` is the class of upstream's answers; `rejected` is what their
     `partial_success` calls the number of those that were not taken.
     """
 
@@ -79,13 +83,13 @@ class Signal(msgspec.Struct, frozen=True):
     make: Callable[..., Exporter]
     encoder: str
     write: Callable[[Sequence[Any]], Writing]
-    clean: Callable[[Any], Any]
+    clean: Callable[[Sequence[Any]], Any]
     answer: Any
     rejected: str
 
 
 class Collector:
-    """Sends batches of one signal by upstream's exporter.
+    """Sends batches of one signal by upstream's `exporter`.
 
     Raises:
         Exception: whatever upstream says of what an OTEL_* variable holds.
@@ -96,7 +100,7 @@ class Collector:
         # With a provider of credentials the session is that one's, and its answers are not seen.
         provided = any(os.environ.get(_CREDENTIALS.format(s)) for s in ("", f"{signal.variable}_"))
         self._session = None if provided else _watched_session()
-        self._exporter = signal.make() if self._session is None else signal.make(session=self._session)
+        self.exporter = signal.make() if self._session is None else signal.make(session=self._session)
         self._export = _with_encoder(signal.make, signal.encoder)
         self._process = os.getpid()
 
@@ -110,12 +114,12 @@ class Collector:
         export = self._export
         if export is None:
             with _quiet() as said:
-                done = self._exporter.export([self._signal.clean(one) for one in batch])
+                done = self.exporter.export(self._signal.clean(batch))
             return self._judge(done.name == "SUCCESS", said, 0)
         body, impossible = finish(self._signal.write(batch))
         with _quiet() as said:
             try:
-                done = export(self._exporter, _Ready(body, len(batch)))
+                done = export(self.exporter, _Ready(body, len(batch)))
             except Exception as error:
                 # Upstream is built otherwise than it was: from now on it does all of it.
                 failures.warn("otlp encoder", f"OpenTelemetry's own encoder is used: {describe(error)}")
@@ -125,7 +129,7 @@ class Collector:
 
     def close(self) -> None:
         """Have what waits in `send` give up."""
-        self._exporter.shutdown()
+        self.exporter.shutdown()
 
     def _judge(self, success: bool, said: list[str], impossible: int) -> Sent:
         if success:
