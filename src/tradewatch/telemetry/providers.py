@@ -339,7 +339,8 @@ def _named(signal: str, name: str) -> Any:
 
 
 def _not_exported(signal: str, name: str, error: Exception, notes: list[str]) -> None:
-    notes.append(f"OTEL_{signal}_EXPORTER={name}: not exported to it: {describe(error)}")
+    what = f"no {signal.lower()} by OTLP" if name == "otlp" else f"OTEL_{signal}_EXPORTER={name}: not exported to it"
+    notes.append(f"{what}: {describe(error)}")
     failures.warn(f"{signal} exporter {name}", notes[-1])
 
 
