@@ -43,9 +43,11 @@ class Misbehaving:
                 threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection):
-        with contextlib.suppress(OSError, ValueError), contextlib.closing(connection):
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
             if self.tls is not None:
-                connection = self.tls.wrap_socket(connection, server_side=True)
+                connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
+                self._connections.append(connection)
             with connection.makefile("rb") as reading:
                 while self._one(connection, reading):
                     pass

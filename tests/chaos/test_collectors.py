@@ -181,7 +181,7 @@ def test_a_collector_that_is_down_says_one_line_a_minute(exporting, signal, unti
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    providers, outbox = exporting(f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_TIMEOUT="0.1")
+    providers, _ = exporting(f"http://127.0.0.1:{port}", OTEL_EXPORTER_OTLP_TIMEOUT="0.1")
     signal.make(providers, "one")
     until(lambda: providers.failed()[signal.name] > 4, 30)
     [line] = warned(caplog)

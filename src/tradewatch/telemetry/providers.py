@@ -140,7 +140,7 @@ def connect(
     endpoint = server = None
     if meter_provider is None:
         meter_provider, endpoint, server = _our_meter_provider(resource, port, notes, outboxes)
-        ours.append(meter_provider)
+        ours += [meter_provider] if not isinstance(meter_provider, NoOpMeterProvider) else []
     return Providers(
         tracer_provider,
         meter_provider,
