@@ -166,9 +166,13 @@ class Watch:
         self._gauges.add(meters, SCOPE, self._published, extra, self._fold.collecting)
         if providers.logger_provider is not None:
             sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
-            self._logs.add(providers.logger_provider, sends)
+            # The resource of an application's own says nothing of bots.
+            said = {} if sends is not None else {a.BOT.name: self.name}
+            self._logs.add(self._journal, providers.logger_provider, sends, said)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         jobs: dict[str, Job] = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        if providers.outboxes or providers.passed:
+            jobs["export"] = providers.run
         if self._follows is not None:
             jobs["following"] = Follower(self._follows, self._breaker).run
         self._service = Service(jobs, self._close_outputs)
@@ -344,8 +348,7 @@ class Watch:
         with failures.kept("metrics"):
             # At the end of the process a provider that is not ours has yet to export the last values.
             self._fold.close(series_stay=self._at_exit)
-        if self._providers.logger_provider is not None:
-            self._logs.remove(self._providers.logger_provider)
+        self._logs.remove(self._journal)
         self._providers.shutdown(within_s)
         if not self._at_exit:
             self._gauges.remove(self._providers.meter_provider, self._published)

@@ -29,6 +29,8 @@ OTHER: Kind = "other"
 _FIRST_PAUSE_S = 1.0
 _LAST_PAUSE_S = 30.0
 _LAST_MOMENTS_S = 0.1
+# Three times as long as an export takes at most, unless another time-out is set.
+_STANDS_STILL_S = 30.0
 _SMALLEST_BATCH = 64
 # What asks other instrumentations to make no spans of our requests: one name is public, the SDK's own is not.
 _SUPPRESS = ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None))
@@ -117,6 +119,7 @@ class Outbox(Generic[T]):
         # Held by the thread and by `close` alone, never by who puts something in.
         self._counting = threading.Lock()
         self._sending = (0, 0)
+        self._since = 0.0
         self._thread = threading.Thread(target=self._run, name=f"tradewatch-{self.signal}", daemon=True)
         self._thread.start()
 
@@ -145,6 +148,16 @@ class Outbox(Generic[T]):
     def reachable(self) -> bool:
         """Whether the last batch arrived, or none was sent yet."""
         return self._failed == 0
+
+    def look(self) -> None:
+        """Say so where what is sent stands still; to be called now and then, on another thread."""
+        stands_s = time.monotonic() - self._since
+        if self._sending != (0, 0) and stands_s > _STANDS_STILL_S and not self._closed:
+            failures.warn(
+                f"export {self.signal}",
+                f"no {self.signal} reach the collector: no answer, and no error, for {stands_s:.0f} s; status() counts",
+            )
+            self._say_full()
 
     def dropped(self) -> list[Dropped]:
         """What was lost since the start."""
@@ -254,6 +267,7 @@ class Outbox(Generic[T]):
                     return
                 urgent, other = batch
                 self._sending = (len(urgent), len(other))
+                self._since = time.monotonic()
             found = Sent(refused=True, why="a failure of tradewatch's own")
             try:
                 found = self._send([item for item, _ in (*urgent, *other)])

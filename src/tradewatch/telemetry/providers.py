@@ -6,6 +6,7 @@ it. An application's providers are never replaced, added to or shut down.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -21,6 +22,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
+from tradewatch.runtime.service import pause
 from tradewatch.telemetry.otel import processors_of, readers_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
@@ -33,6 +35,7 @@ _SPANS = Size(16_384, 32 * _MIB, 2_048, 8 * _MIB, 1.0)
 _LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
 # Of the time there is to end in: what must be closed after that takes its own.
 _SENDING = 0.9
+_LOOK_S = 10.0
 # All that is read at once fits in, so that what is put in does not have the thread read again.
 _POINTS = Size(100_000, 64 * _MIB, 100_000, 4 * _MIB, 60.0)
 
@@ -74,6 +77,13 @@ class Providers(msgspec.Struct):
     def crowded(self) -> bool:
         """Whether spans had better come slower; one whose collector is away is not waited for."""
         return any(outbox.crowded and outbox.reachable for outbox in self.outboxes + self.passed)
+
+    async def run(self, ending: asyncio.Event) -> None:
+        """A job: says where what is sent stands still. A name that is never resolved knows no time-out."""
+        while not ending.is_set():
+            for outbox in self.outboxes + self.passed:
+                outbox.look()
+            await pause(ending, _LOOK_S)
 
     def shutdown(self, within_s: float) -> None:
         """Send what there is and close what is ours; what is not sent within the time is counted."""

@@ -291,3 +291,27 @@ def test_nothing_is_lost_uncounted_under_many_threads(outbox, collector):
     assert len(set(arrived)) == len(arrived)
     assert len(arrived) + sum(d.count for d in one.dropped()) == 40_000
     assert one._bytes == [0]
+
+
+def test_what_stands_still_is_said_by_who_looks(outbox, collector, monkeypatch, caplog):
+    """Its own thread cannot: it is in the middle of a request that knows no time-out."""
+    collector.let.clear()
+    one = outbox(Size(2, 10**9, 2, 10**9, 0.005))
+    one.look()
+    one.put("held", 1, urgent=False)
+    assert collector.asked.wait(5)
+    one.look()
+    assert caplog.messages == []
+    monkeypatch.setattr("tradewatch.telemetry.outbox._STANDS_STILL_S", -1.0)
+    for n in range(5):
+        one.put(n, 1, urgent=False)
+    one.look()
+    one.look()
+    assert caplog.messages == [
+        "no spans reach the collector: no answer, and no error, for 0 s; status() counts",
+        "3 spans were dropped since the start: more came than the collector took",
+    ]
+    collector.let.set()
+    assert one.flush(5)
+    one.look()
+    assert len(caplog.messages) == 2
