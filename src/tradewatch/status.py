@@ -34,7 +34,11 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class Telemetry(msgspec.Struct, frozen=True):
-    """Where telemetry goes, and what of it was lost: on the way to OpenTelemetry, and of spans and logs behind it."""
+    """Where telemetry goes, and what of it was lost, on the way to OpenTelemetry and on that from it to a collector.
+
+    `export_failures` are batches that a collector did not take, by signal; they are sent again unless they are in
+    `dropped`.
+    """
 
     endpoint: str | None
     spans: bool
@@ -42,6 +46,7 @@ class Telemetry(msgspec.Struct, frozen=True):
     reads_dropped: int
     records_dropped: int
     dropped: tuple[Dropped, ...]
+    export_failures: dict[str, int]
     notes: tuple[str, ...]
 
 

@@ -166,9 +166,13 @@ class Watch:
         self._gauges.add(meters, SCOPE, self._published, extra, self._fold.collecting)
         if providers.logger_provider is not None:
             sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
-            self._logs.add(providers.logger_provider, sends)
+            # The resource of an application's own says nothing of bots.
+            said = {} if sends is not None else {a.BOT.name: self.name}
+            self._logs.add(self._journal, providers.logger_provider, sends, said)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         jobs: dict[str, Job] = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        if providers.outboxes or providers.passed:
+            jobs["export"] = providers.run
         if self._follows is not None:
             jobs["following"] = Follower(self._follows, self._breaker).run
         self._service = Service(jobs, self._close_outputs)
@@ -253,6 +257,7 @@ class Watch:
                 reads_dropped=self._journal.dropped,
                 records_dropped=self._emitter.dropped,
                 dropped=tuple(providers.dropped()),
+                export_failures=providers.failed(),
                 notes=providers.notes + self._fold.notes,
             ),
             failures=dict(failures.counts),
@@ -343,8 +348,7 @@ class Watch:
         with failures.kept("metrics"):
             # At the end of the process a provider that is not ours has yet to export the last values.
             self._fold.close(series_stay=self._at_exit)
-        if self._providers.logger_provider is not None:
-            self._logs.remove(self._providers.logger_provider)
+        self._logs.remove(self._journal)
         self._providers.shutdown(within_s)
         if not self._at_exit:
             self._gauges.remove(self._providers.meter_provider, self._published)
@@ -392,6 +396,8 @@ class Watch:
         yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
         for lost in self._providers.dropped():
             yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
+        for signal, n in self._providers.failed().items():
+            yield Reading(m.EXPORT_FAILURES, n, ((a.SIGNAL.name, signal),))
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
         yield from self._clients.rate_limits()

@@ -317,3 +317,4 @@ def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector)
     if how == "shutdown":
         assert said["dropped"]["spans"] >= 1
         assert said["dropped"]["logs"] >= 1
+        assert said["dropped"]["metrics"] >= 1

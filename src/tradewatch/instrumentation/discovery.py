@@ -107,8 +107,7 @@ def _is_class(value: Any) -> bool:
 def _children(value: Any, root: bool) -> Iterator[tuple[Any, str]]:
     kind = type(value)
     if issubclass(kind, dict):
-        # The dict's own methods, not those of a subclass; copied at once, since other threads may change it.
-        for key, item in list(islice(dict.items(value), ITEMS)):
+        for key, item in _first(value, dict, ITEMS):
             yield item, f"[{key!r}]" if type(key) in (str, int) else f"[<{_name(type(key))}>]"
     elif issubclass(kind, (list, tuple)):
         raw = list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)
@@ -139,7 +138,7 @@ def _attributes(value: Any, kind: type) -> Iterator[tuple[str, Any]]:
     for klass in _mro(value if _is_class(value) else kind):
         if _module_of(klass) == "builtins":
             continue
-        for name, item in list(islice(_namespace(klass).items(), NODES)):
+        for name, item in _first(_namespace(klass), types.MappingProxyType, NODES):
             if type(item) is types.MemberDescriptorType:
                 if name != "__dict__" and not _is_class(value):
                     try:
@@ -156,9 +155,21 @@ def _module_of(kind: type) -> Any:
 
 
 def _named(mapping: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, item in list(islice(dict.items(mapping), NODES)):
+    for name, item in _first(mapping, dict, NODES):
         if type(name) is str and not name.startswith("__"):
             yield name, item
+
+
+def _first(mapping: Any, kind: Any, most: int) -> list[tuple[Any, Any]]:
+    """The first items, by the methods of `kind` itself: a subclass may have its own.
+
+    The bot's threads may change the mapping meanwhile: wherever an object is made, a collection of garbage may let them
+    run. Only then all of it is copied, which is one step but as long as the mapping is large.
+    """
+    try:
+        return list(islice(kind.items(mapping), most))
+    except RuntimeError:
+        return list(islice(kind.copy(mapping).items(), most))
 
 
 def _instance_dict(value: Any, kind: type) -> dict[str, Any] | None:

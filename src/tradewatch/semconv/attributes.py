@@ -120,12 +120,12 @@ RING = _a(
     "and largest.",
 )
 ATTRIBUTE = _a("attribute", "metric", "trading.symbol", "The attribute concerned.")
-SIGNAL = _a("signal", "metric", "spans", "What was lost: calls (before they became spans), spans or logs.")
+SIGNAL = _a("signal", "metric", "spans", "What is concerned: calls (before they became spans), spans, logs or metrics.")
 DROPPED_KIND = _a("kind", "metric", "order or error", "What was lost, where it is known: order or error, or other.")
 REASON = _a(
     "reason",
     "metric",
     "unreachable",
     "full (more came than was taken), unreachable (the collector, until the end), refused (by it, a whole batch), "
-    "rejected (by it, some of a batch), or impossible (to write).",
+    "rejected (by it, some of a batch), or impossible (to write, or larger than all the room there is).",
 )

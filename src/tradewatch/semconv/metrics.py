@@ -170,10 +170,17 @@ EXPORT_DROPPED = _m(
     "tradewatch.telemetry.dropped",
     "counter",
     "{record}",
-    "Calls counted for rules, but not handed to OpenTelemetry; spans and logs that did not arrive.",
+    "Calls counted for rules, but not handed to OpenTelemetry; spans, logs and metrics' points that did not arrive.",
     a.SIGNAL,
     a.DROPPED_KIND,
     a.REASON,
+)
+EXPORT_FAILURES = _m(
+    "tradewatch.export.failures",
+    "counter",
+    "{batch}",
+    "Batches that a collector did not take; they are sent again unless their members are counted as dropped.",
+    a.SIGNAL,
 )
 FAILURES = _m("tradewatch.job.failures", "counter", "{failure}", "Failures of tradewatch's own, by place.", a.PLACE)
 OVERFLOW = _m(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FunctionType
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,8 +30,12 @@ _CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 _TALKERS = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
     "opentelemetry.exporter.otlp.proto.common._internal",
+    "opentelemetry.exporter.otlp.proto.http._common",
     "opentelemetry.exporter.otlp.common.http",
+    "opentelemetry.exporter.otlp.common._aggregation",
+    "opentelemetry.util.re",
     "urllib3.connectionpool",
     "urllib3.connection",
 )
@@ -40,7 +45,7 @@ Writing = Generator[None, None, tuple[bytes, int]]
 
 
 class Exporter(Protocol):
-    """What the SDK's exporters of spans and of logs have in common."""
+    """What the SDK's exporters have in common."""
 
     def export(self, batch: Any, /) -> Any:
         """Send a batch; the result's `name` is SUCCESS or FAILURE."""
@@ -51,6 +56,9 @@ class Exporter(Protocol):
 
 class _Ready:
     """A request that is written, in the place of both the batch and the message that upstream would make of it."""
+
+    # Where upstream counts the points of a message, for metrics about itself that are off unless asked for.
+    resource_metrics = ()
 
     def __init__(self, body: bytes, count: int) -> None:
         self._body = body
@@ -67,11 +75,11 @@ class _Ready:
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """What differs between spans and logs.
+    """What differs between spans, logs and metrics.
 
     `variable` is what OTEL_* variables call it, `make` upstream's exporter class (it reads them), `encoder` the name by
-    which its `export` calls the encoder that `write` takes the place of. `clean` gives one of a batch as it may leave,
-    where upstream has to encode it. `answer` is the class of upstream's answers; `rejected` is what their
+    which its `export` calls the encoder that `write` takes the place of. `clean` gives a batch as it may leave, where
+    upstream has to encode it. `answer` is the class of upstream's answers; `rejected` is what their
     `partial_success` calls the number of those that were not taken.
     """
 
@@ -79,13 +87,13 @@ class Signal(msgspec.Struct, frozen=True):
     make: Callable[..., Exporter]
     encoder: str
     write: Callable[[Sequence[Any]], Writing]
-    clean: Callable[[Any], Any]
+    clean: Callable[[Sequence[Any]], Any]
     answer: Any
     rejected: str
 
 
 class Collector:
-    """Sends batches of one signal by upstream's exporter.
+    """Sends batches of one signal by upstream's `exporter`.
 
     Raises:
         Exception: whatever upstream says of what an OTEL_* variable holds.
@@ -93,10 +101,19 @@ class Collector:
 
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
+        _look_at_endpoint(signal.variable)
+        # Imported here: requests comes with it, which nothing else of ours needs.
+        from tradewatch.telemetry.session import Session
+
         # With a provider of credentials the session is that one's, and its answers are not seen.
         provided = any(os.environ.get(_CREDENTIALS.format(s)) for s in ("", f"{signal.variable}_"))
-        self._session = None if provided else _watched_session()
-        self._exporter = signal.make() if self._session is None else signal.make(session=self._session)
+        self._session: Any = None if provided else Session()
+        with _quiet() as said:
+            self.exporter = signal.make() if self._session is None else signal.make(session=self._session)
+        for line in said:
+            # Its own line shows the header, which may be a key.
+            header = "a header in OTEL_EXPORTER_OTLP_HEADERS is not written as name=value and left out"
+            failures.warn(f"otlp {signal.variable}", header if line.startswith("Header format") else line)
         self._export = _with_encoder(signal.make, signal.encoder)
         self._process = os.getpid()
 
@@ -110,12 +127,12 @@ class Collector:
         export = self._export
         if export is None:
             with _quiet() as said:
-                done = self._exporter.export([self._signal.clean(one) for one in batch])
+                done = self.exporter.export(self._signal.clean(batch))
             return self._judge(done.name == "SUCCESS", said, 0)
         body, impossible = finish(self._signal.write(batch))
         with _quiet() as said:
             try:
-                done = export(self._exporter, _Ready(body, len(batch)))
+                done = export(self.exporter, _Ready(body, len(batch)))
             except Exception as error:
                 # Upstream is built otherwise than it was: from now on it does all of it.
                 failures.warn("otlp encoder", f"OpenTelemetry's own encoder is used: {describe(error)}")
@@ -125,7 +142,7 @@ class Collector:
 
     def close(self) -> None:
         """Have what waits in `send` give up."""
-        self._exporter.shutdown()
+        self.exporter.shutdown()
 
     def _judge(self, success: bool, said: list[str], impossible: int) -> Sent:
         if success:
@@ -165,37 +182,23 @@ def _with_encoder(make: Any, encoder: str) -> Callable[[Any, _Ready], Any] | Non
     return FunctionType(export.__code__, names, export.__name__, export.__defaults__, export.__closure__)
 
 
-def _watched_session() -> Any:
-    import requests
+def _look_at_endpoint(signal: str) -> None:
+    """Raise ValueError, with what to write instead, where a variable's endpoint is no address of a collector."""
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        said = os.environ.get(name)
+        if said:
+            if not _is_address(said):
+                better = f"http://{said}" if "//" not in said and _is_address(f"http://{said}") else "http://host:4318"
+                raise ValueError(f"{name}={said!r} is no address of a collector; write {better}")
+            return
 
-    class Session(requests.Session):
-        """Notes what came back, or why nothing did, and follows no redirect.
 
-        A redirected POST becomes a GET, or a key is sent where nobody meant it to be; upstream (1.45) takes it for
-        success.
-        """
-
-        answer: requests.Response | None = None
-        error: Exception | None = None
-
-        def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-            self.answer = self.error = None
-            try:
-                answer = super().send(request, **{**kwargs, "allow_redirects": False})
-            except Exception as error:
-                self.error = error
-                raise
-            self.answer = answer
-            if 300 <= answer.status_code < 400:
-                raise requests.TooManyRedirects(f"it answers {answer.status_code}; name the address it redirects to")
-            return answer
-
-        def leave_connections(self) -> None:
-            """In a forked child: those there are belong to the parent, and so may their locks."""
-            for prefix in list(self.adapters):
-                self.mount(prefix, requests.adapters.HTTPAdapter())
-
-    return Session()
+def _is_address(said: str) -> bool:
+    try:
+        parts = urlsplit(said)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, half a bracket
+        return False
 
 
 def _retry_after_s(answer: Any) -> float:

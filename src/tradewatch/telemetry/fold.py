@@ -6,8 +6,8 @@ for each reader and view of the provider, whoever owns it. A stream is made by t
 that views, limits and overflow are its own. Buckets that are like ours get counts; other aggregations get the values
 one by one. Exemplars are offered to the stream's reservoir.
 
-Every private name of the SDK that tradewatch uses is in this file. `agreement` compares with `record()` at the start;
-where they differ, or a name is missing, every duration is `record()`ed.
+Every private name of the SDK's metrics that tradewatch uses is in this file and in `locks.py`. `agreement` compares
+with `record()` at the start; where they differ, or a name is missing, every duration is `record()`ed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tradewatch.semconv import METRICS, Metric
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import BOUNDS_NS, Cell, Cells
 from tradewatch.telemetry.delta import Added, Candidate, Source, first_of
+from tradewatch.telemetry.locks import renew
 
 Timed = Callable[[Call], Iterable[tuple[Cell, int]]]
 
@@ -237,6 +238,9 @@ class Fold:
         self._lock = threading.Lock()
         self._forked = True
         with failures.kept("fork"):
+            consumers = {getattr(histogram, "_measurement_consumer", None) for histogram in self._histograms.values()}
+            for consumer in consumers - {None}:
+                renew(consumer)
             for histogram in self._histograms.values():
                 consumer = getattr(histogram, "_measurement_consumer", None)
                 for storage in getattr(consumer, "_reader_storages", {}).values():

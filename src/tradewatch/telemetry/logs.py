@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import format_span_id, format_trace_id
@@ -20,6 +21,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
+from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import CURRENT
 
 _NO_ID = "0"
@@ -31,14 +33,22 @@ _USUAL = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "tas
 _CallHandlers = Callable[[logging.Logger, logging.LogRecord], None]
 
 
+class _Outlet(msgspec.Struct, frozen=True):
+    """Where a bot's records go: not those of the thread `but_from`, which sends them; each with `extra`."""
+
+    provider: LoggerProvider
+    but_from: int | None
+    extra: Mapping[str, str]
+
+
 class Logs:
     """What is done with the stdlib log records of a process while a bot is watched; undone when none is."""
 
     def __init__(self) -> None:
         self._active = False
         self._busy = threading.local()
-        # By the provider they go to; with several bots a record goes to the first, since it says nothing of bots.
-        self._outlets: dict[LoggerProvider, int | None] = {}
+        # By the journal that the bot's calls are written down in.
+        self._outlets: dict[Journal, _Outlet] = {}
         self._made_before: Callable[..., logging.LogRecord] = logging.Logger.makeRecord
         self._handled_before: _CallHandlers = logging.Logger.callHandlers
         self._make: Callable[..., logging.LogRecord] | None = None
@@ -67,9 +77,13 @@ class Logs:
             logging.Logger.callHandlers = self._handled_before  # type: ignore[method-assign,assignment]
             self._handle = None
 
-    def add(self, provider: LoggerProvider, but_from: int | None) -> None:
-        """Have records go to `provider` too, but for those of the thread `but_from`, which sends them."""
-        self._outlets[provider] = but_from
+    def add(self, bot: Journal, provider: LoggerProvider, but_from: int | None, extra: Mapping[str, str]) -> None:
+        """Have a bot's records go to `provider` too, with the attributes `extra`.
+
+        Those of the thread `but_from` do not, which sends them. With several bots a record is that one's whose call
+        is under way in its thread or task; where there is none nobody can tell, and it goes out as the first bot's.
+        """
+        self._outlets[bot] = _Outlet(provider, but_from, extra)
         if self._handle is not None:
             return
         # Not a handler of the root logger: with one `basicConfig` does nothing, and what had no handler is not printed.
@@ -82,9 +96,9 @@ class Logs:
         self._handle = callHandlers
         logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign,assignment]
 
-    def remove(self, provider: LoggerProvider) -> None:
+    def remove(self, bot: Journal) -> None:
         """Have them go there no more."""
-        self._outlets.pop(provider, None)
+        self._outlets.pop(bot, None)
 
     def forked(self) -> None:
         """In a forked child: the bot is not watched there, so its records go nowhere of ours."""
@@ -109,9 +123,13 @@ class Logs:
         self._busy.now = True
         try:
             with failures.kept("logs"):
-                for provider, but_from in list(self._outlets.items())[:1]:
-                    if record.thread != but_from:
-                        provider.get_logger(record.name).emit(_told_as(record))
+                outlets = dict(self._outlets)
+                live = CURRENT.get()
+                known = outlets.get(live.operation.journal) if live is not None and not live.end_ns else None
+                outlet = known or next(iter(outlets.values()), None)
+                if outlet is not None and all(record.thread != each.but_from for each in outlets.values()):
+                    extra = outlet.extra if known is not None or len(outlets) == 1 else {}
+                    outlet.provider.get_logger(record.name).emit(_told_as(record, extra))
         finally:
             self._busy.now = False
 
@@ -140,7 +158,7 @@ def _order_id() -> str | None:
     return keys[0].order_id or keys[0].client_id
 
 
-def _told_as(record: logging.LogRecord) -> LogRecord:
+def _told_as(record: logging.LogRecord, extra: Mapping[str, str]) -> LogRecord:
     try:
         body = record.getMessage()
     except Exception:  # arguments that do not fit: logging itself has said so
@@ -152,6 +170,7 @@ def _told_as(record: logging.LogRecord) -> LogRecord:
         "code.line.number": record.lineno,
         **{k: v for k, v in given.items() if k not in _USUAL and type(v) in (str, int, float, bool)},
         **_exception(record),
+        **extra,
     }
     order = given.get("tradingOrderID", _NO_ORDER)
     if order != _NO_ORDER:

@@ -16,6 +16,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, TracerProvider
 
 Value = str | int | float | bool
@@ -39,6 +40,11 @@ def processors_of(provider: TracerProvider) -> tuple[Any, ...] | None:
     """The span processors of an SDK's provider; None where that cannot be told."""
     found: tuple[Any, ...] | None = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
     return found
+
+
+def readers_of(provider: MeterProvider | None) -> tuple[Any, ...]:
+    """The metric readers that an SDK's provider was made with; none where that cannot be told."""
+    return tuple(getattr(provider, "_metric_readers", ()))
 
 
 def only_ends(provider: TracerProvider) -> bool:

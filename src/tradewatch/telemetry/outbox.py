@@ -1,4 +1,4 @@
-"""An outbox: finished spans or logs wait in it, bounded in count and bytes, until a thread of its own has sent them.
+"""An outbox: spans, logs or points wait in it, bounded in count and bytes, until a thread of its own has sent them.
 
 Putting something in never blocks. What cannot be sent is counted by kind and reason; orders and errors are sent first
 and dropped last. The thread is a daemon that waits for its collector as long as it must; nobody waits
@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 from opentelemetry import context
@@ -29,6 +29,8 @@ OTHER: Kind = "other"
 _FIRST_PAUSE_S = 1.0
 _LAST_PAUSE_S = 30.0
 _LAST_MOMENTS_S = 0.1
+# Three times as long as an export takes at most, unless another time-out is set.
+_STANDS_STILL_S = 30.0
 _SMALLEST_BATCH = 64
 # What asks other instrumentations to make no spans of our requests: one name is public, the SDK's own is not.
 _SUPPRESS = ("suppress_instrumentation", getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None))
@@ -50,7 +52,10 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Dropped(msgspec.Struct, frozen=True):
-    """How many of a signal (spans, logs) were lost; `kind` is that of what was lost, "unknown" where nobody says."""
+    """How many of a signal (spans, logs, points of metrics) were lost.
+
+    `kind` is that of what was lost, "unknown" where nobody says.
+    """
 
     signal: str
     kind: str
@@ -68,18 +73,30 @@ class Size(msgspec.Struct, frozen=True):
     delay_s: float
 
 
+class Source(Protocol):
+    """Has what there is at a moment, where nobody puts it in by itself."""
+
+    def read(self) -> None:
+        """Put it into the outbox."""
+
+
 class Outbox(Generic[T]):
     """Takes from any thread, sends from its own.
 
     Args:
-        signal: what is sent, "spans" or "logs".
+        signal: what is sent, "spans", "logs" or "metrics".
         send: sends a batch on the outbox's thread; it may take long.
         abort: has a `send` that waits return soon; called on another thread, once.
         size: the bounds.
+
+    Attributes:
+        source: puts in what there is, on the outbox's thread: each time it looks, and a last time at the end.
+        failures: batches that did not go through.
     """
 
     def __init__(self, signal: str, send: Callable[[Sequence[T]], Sent], abort: Callable[[], None], size: Size) -> None:
         self.signal = signal
+        self.source: Source | None = None
         self._send = send
         self._abort = abort
         self._size = size
@@ -90,6 +107,7 @@ class Outbox(Generic[T]):
         self._bytes = [0]
         self._dropped: dict[tuple[str, str], int] = {}
         self._failed = self._said_full = 0
+        self.failures = 0
         self._ending = False
         self._closed = False
         self._begin()
@@ -101,6 +119,7 @@ class Outbox(Generic[T]):
         # Held by the thread and by `close` alone, never by who puts something in.
         self._counting = threading.Lock()
         self._sending = (0, 0)
+        self._since = 0.0
         self._thread = threading.Thread(target=self._run, name=f"tradewatch-{self.signal}", daemon=True)
         self._thread.start()
 
@@ -130,14 +149,27 @@ class Outbox(Generic[T]):
         """Whether the last batch arrived, or none was sent yet."""
         return self._failed == 0
 
+    def look(self) -> None:
+        """Say so where what is sent stands still; to be called now and then, on another thread."""
+        stands_s = time.monotonic() - self._since
+        if self._sending != (0, 0) and stands_s > _STANDS_STILL_S and not self._closed:
+            failures.warn(
+                f"export {self.signal}",
+                f"no {self.signal} reach the collector: no answer, and no error, for {stands_s:.0f} s; status() counts",
+            )
+            self._say_full()
+
     def dropped(self) -> list[Dropped]:
         """What was lost since the start."""
         return [Dropped(self.signal, kind, reason, n) for (kind, reason), n in list(self._dropped.items())]
 
     def put(self, item: T, size: int, urgent: bool) -> None:
         """Queue one, of about `size` bytes; where there is no room, the oldest that is not urgent makes it."""
-        if self._ending:
+        if self._ending and (self._closed or threading.current_thread() is not self._thread):
             self._lose(URGENT if urgent else OTHER, "unreachable", 1)
+            return
+        if size > self._most_bytes:
+            self._lose(URGENT if urgent else OTHER, "impossible", 1)
             return
         waiting = len(self._urgent) + len(self._other)
         full = waiting >= self._most or self._bytes[0] + size > self._most_bytes
@@ -217,9 +249,13 @@ class Outbox(Generic[T]):
         while not self._closed:
             self._wake.wait(self._size.delay_s)
             self._wake.clear()
+            ending = self._ending
+            with failures.kept(f"export {self.signal}"):
+                if self.source is not None:
+                    self.source.read()
             with failures.kept(f"export {self.signal}"):
                 self._drain()
-            if self._ending:
+            if ending:
                 break
         self._over.set()
 
@@ -231,6 +267,7 @@ class Outbox(Generic[T]):
                     return
                 urgent, other = batch
                 self._sending = (len(urgent), len(other))
+                self._since = time.monotonic()
             found = Sent(refused=True, why="a failure of tradewatch's own")
             try:
                 found = self._send([item for item, _ in (*urgent, *other)])
@@ -278,8 +315,10 @@ class Outbox(Generic[T]):
         self._bytes[0] -= gone
         if found.again_s is not None:
             self._failed += 1
+            self.failures += 1
             self._put_back(urgent, other)
         elif found.refused:
+            self.failures += 1
             self._lose(URGENT, "refused", len(urgent))
             self._lose(OTHER, "refused", len(other))
         else:

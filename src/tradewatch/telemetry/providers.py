@@ -6,6 +6,7 @@ it. An application's providers are never replaced, added to or shut down.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -21,7 +22,8 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
-from tradewatch.telemetry.otel import processors_of
+from tradewatch.runtime.service import pause
+from tradewatch.telemetry.otel import processors_of, readers_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
 HOST = "127.0.0.1"
@@ -31,8 +33,11 @@ _MIB = 1 << 20
 # collector that is away is bounded by the bytes.
 _SPANS = Size(16_384, 32 * _MIB, 2_048, 8 * _MIB, 1.0)
 _LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
-# Of the time there is to end in: the rest is for metrics.
-_SPANS_AND_LOGS = 0.6
+# Of the time there is to end in: what must be closed after that takes its own.
+_SENDING = 0.9
+_LOOK_S = 10.0
+# All that is read at once fits in, so that what is put in does not have the thread read again.
+_POINTS = Size(100_000, 64 * _MIB, 100_000, 4 * _MIB, 60.0)
 
 
 class Providers(msgspec.Struct):
@@ -59,19 +64,30 @@ class Providers(msgspec.Struct):
             self.server.socket.close()
 
     def dropped(self) -> list[Dropped]:
-        """What of our spans and logs never arrived."""
+        """What of our spans, logs and metrics never arrived."""
         return [dropped for outbox in self.outboxes + self.passed for dropped in outbox.dropped()]
+
+    def failed(self) -> dict[str, int]:
+        """Batches that did not go through, by signal."""
+        found: dict[str, int] = {}
+        for outbox in self.outboxes + self.passed:
+            found[outbox.signal] = found.get(outbox.signal, 0) + outbox.failures
+        return found
 
     def crowded(self) -> bool:
         """Whether spans had better come slower; one whose collector is away is not waited for."""
         return any(outbox.crowded and outbox.reachable for outbox in self.outboxes + self.passed)
 
-    def shutdown(self, within_s: float) -> None:
-        """Send what there is and close what is ours; spans and logs that are not sent within the time are counted.
+    async def run(self, ending: asyncio.Event) -> None:
+        """A job: says where what is sent stands still. A name that is never resolved knows no time-out."""
+        while not ending.is_set():
+            for outbox in self.outboxes + self.passed:
+                outbox.look()
+            await pause(ending, _LOOK_S)
 
-        A meter provider's own shutdown knows no bound (12 s with a dead collector): it comes last.
-        """
-        ends = time.monotonic() + max(0.0, within_s * _SPANS_AND_LOGS)
+    def shutdown(self, within_s: float) -> None:
+        """Send what there is and close what is ours; what is not sent within the time is counted."""
+        ends = time.monotonic() + max(0.0, within_s * _SENDING)
         for outbox in self.outboxes:
             outbox.finish()
         if self.server is not None:
@@ -125,16 +141,15 @@ def connect(
     notes: list[str] = []
     ours: list[Any] = []
     outboxes: list[Outbox[Any]] = []
-    passed = _outboxes_of(tracer_provider)
+    passed = _outboxes_of(tracer_provider, meter_provider)
     if tracer_provider is None:
         tracer_provider = _our_tracer_provider(resource, notes, outboxes)
         ours += [tracer_provider] if tracer_provider is not None else []
     logger_provider = _logger_provider(resource, notes, outboxes) if logs else None
     endpoint = server = None
     if meter_provider is None:
-        meter_provider, endpoint, server = _our_meter_provider(resource, port, notes)
-        ours += _with_metrics_to_others(meter_provider, notes)
-        ours.append(meter_provider)
+        meter_provider, endpoint, server = _our_meter_provider(resource, port, notes, outboxes)
+        ours += [meter_provider] if not isinstance(meter_provider, NoOpMeterProvider) else []
     return Providers(
         tracer_provider,
         meter_provider,
@@ -160,11 +175,12 @@ def _found_tracer_provider() -> TracerProvider | None:
     return found if isinstance(found, SdkTracerProvider) else None
 
 
-def _outboxes_of(provider: TracerProvider | None) -> tuple[Outbox[Any], ...]:
-    """Those of a provider that autoload made for the whole process: it closes them."""
-    processors: tuple[Any, ...] = (processors_of(provider) if provider is not None else None) or ()
-    # By the name of its module, which is loaded where something is exported by us alone.
-    return tuple(each.outbox for each in processors if type(each).__module__ == "tradewatch.telemetry.export")
+def _outboxes_of(tracers: TracerProvider | None, meters: MeterProvider | None) -> tuple[Outbox[Any], ...]:
+    """Those of providers that autoload made for the whole process: it closes them."""
+    processors: tuple[Any, ...] = (processors_of(tracers) if tracers is not None else None) or ()
+    # By the names of their modules, which are loaded where something is exported by us alone.
+    sinks = ("tradewatch.telemetry.export", "tradewatch.telemetry.points")
+    return tuple(each.outbox for each in (*processors, *readers_of(meters)) if type(each).__module__ in sinks)
 
 
 def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
@@ -174,7 +190,7 @@ def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[
     from tradewatch.telemetry.export import SpanSink, spans_by, spans_by_otlp, spans_to_console
 
     size = _sized(_SPANS, "OTEL_BSP", notes)
-    made = _outboxes("TRACES", {"otlp": spans_by_otlp, "console": spans_to_console}, spans_by, size, notes)
+    made = _made("TRACES", {"otlp": spans_by_otlp, "console": spans_to_console}, spans_by, size, notes)
     if not made:
         return None
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
@@ -204,7 +220,7 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     from tradewatch.telemetry.log_sink import LogSink
 
     size = _sized(_LOGS, "OTEL_BLRP", notes)
-    made = _outboxes("LOGS", {"otlp": logs_by_otlp, "console": logs_to_console}, logs_by, size, notes)
+    made = _made("LOGS", {"otlp": logs_by_otlp, "console": logs_to_console}, logs_by, size, notes)
     if not made:
         return None
     try:
@@ -218,13 +234,13 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     return provider
 
 
-def _outboxes(
+def _made(
     signal: str,
-    kinds: Mapping[str, Callable[[Size], Outbox[Any]]],
-    by: Callable[[Any, Size], Outbox[Any]],
+    kinds: Mapping[str, Callable[[Size], Any]],
+    by: Callable[[Any, Size], Any],
     size: Size,
     notes: list[str],
-) -> list[Outbox[Any]]:
+) -> list[Any]:
     """One for each exporter that `OTEL_<signal>_EXPORTER` names, or that an endpoint asks for.
 
     `kinds` are made here; another is found by its entry point, and handed what is scrubbed.
@@ -247,33 +263,44 @@ def _given_up(what: str, made: list[Outbox[Any]], error: Exception, notes: list[
 
 def _sized(size: Size, prefix: str, notes: list[str]) -> Size:
     """The bounds as OpenTelemetry's variables set them, of spans (OTEL_BSP) or of logs (OTEL_BLRP)."""
-
-    def number(name: str, unless: int) -> int:
-        said = os.environ.get(f"{prefix}_{name}", "").strip()
-        if said.isascii() and said.isdigit() and int(said) > 0:
-            return int(said)
-        if said:
-            notes.append(f"{prefix}_{name}={said!r}: not a positive whole number; {unless} is used")
-            failures.warn(f"{prefix}_{name}", notes[-1])
-        return unless
-
-    most = number("MAX_QUEUE_SIZE", size.most)
+    most = _positive(f"{prefix}_MAX_QUEUE_SIZE", size.most, notes)
     return Size(
         most,
         size.most_bytes,
-        min(most, number("MAX_EXPORT_BATCH_SIZE", size.batch)),
+        min(most, _positive(f"{prefix}_MAX_EXPORT_BATCH_SIZE", size.batch, notes)),
         size.batch_bytes,
-        number("SCHEDULE_DELAY", round(size.delay_s * 1000)) / 1000,
+        _positive(f"{prefix}_SCHEDULE_DELAY", round(size.delay_s * 1000), notes) / 1000,
     )
 
 
-def _our_meter_provider(resource: Any, port: int | None, notes: list[str]) -> tuple[MeterProvider, str | None, Any]:
-    from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+def _positive(name: str, unless: int, notes: list[str]) -> int:
+    said = os.environ.get(name, "").strip()
+    if said.isascii() and said.isdigit() and int(said) > 0:
+        return int(said)
+    if said:
+        notes.append(f"{name}={said!r}: not a positive whole number; {unless} is used")
+        failures.warn(name, notes[-1])
+    return unless
 
+
+def _our_meter_provider(
+    resource: Any, port: int | None, notes: list[str], outboxes: list[Outbox[Any]]
+) -> tuple[MeterProvider, str | None, Any]:
+    from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader
+
+    from tradewatch.telemetry.export import metrics_by, metrics_by_otlp, metrics_to_console
+    from tradewatch.telemetry.points import PointReader
     from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
 
-    readers: list[MetricReader] = []
+    def by(found: Any, size: Size) -> MetricReader:
+        return found if isinstance(found, MetricReader) else metrics_by(found, size)
+
+    kinds = {"otlp": metrics_by_otlp, "console": metrics_to_console}
+    every_s = _positive("OTEL_METRIC_EXPORT_INTERVAL", 60_000, notes) / 1000
+    size = msgspec.structs.replace(_POINTS, delay_s=every_s)
+    readers: list[MetricReader] = _made("METRICS", kinds, by, size, notes)
+    pushing = [reader for reader in readers if isinstance(reader, PointReader)]
     endpoint = server = None
     try:
         if port is not None:
@@ -286,15 +313,18 @@ def _our_meter_provider(resource: Any, port: int | None, notes: list[str]) -> tu
         note = f"no scrape endpoint: {HOST}:{port} cannot be used ({why}); set port= to another, or 0 for any"
         notes.append(note)
         failures.warn("scrape endpoint", note)
-    if _wants_otlp("METRICS", notes):
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-        try:
-            readers.append(PeriodicExportingMetricReader(OTLPMetricExporter()))
-        except Exception as error:
-            notes.append(f"no metrics by OTLP: the exporter cannot be made: {describe(error)}")
-            failures.warn("otlp metrics", notes[-1])
-    return SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False), endpoint, server
+    try:
+        provider = SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+    except Exception as error:  # what an OTEL_* variable holds may be anything
+        _given_up("metrics", [reader.outbox for reader in pushing], error, notes)
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        return NoOpMeterProvider(), None, None
+    for reader in pushing:
+        reader.begin()
+        outboxes.append(reader.outbox)
+    return provider, endpoint, server
 
 
 def exporters(signal: str) -> tuple[str, ...] | None:
@@ -330,27 +360,9 @@ def _named(signal: str, name: str) -> Any:
 
 
 def _not_exported(signal: str, name: str, error: Exception, notes: list[str]) -> None:
-    notes.append(f"OTEL_{signal}_EXPORTER={name}: not exported to it: {describe(error)}")
+    what = f"no {signal.lower()} by OTLP" if name == "otlp" else f"OTEL_{signal}_EXPORTER={name}: not exported to it"
+    notes.append(f"{what}: {describe(error)}")
     failures.warn(f"{signal} exporter {name}", notes[-1])
-
-
-def _with_metrics_to_others(provider: Any, notes: list[str]) -> list[Any]:
-    """Readers for what `OTEL_METRICS_EXPORTER` names besides; the provider's own shutdown does not close them."""
-    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-
-    readers: list[Any] = []
-    for name in _asked("METRICS", []):
-        if name in ("otlp", "prometheus"):  # these are made here
-            continue
-        try:
-            found = _named("METRICS", name)
-            reader = found if isinstance(found, MetricReader) else PeriodicExportingMetricReader(found)
-            provider.add_metric_reader(reader)
-        except Exception as error:
-            _not_exported("METRICS", name, error, notes)
-        else:
-            readers.append(reader)
-    return readers
 
 
 def _wants_otlp(signal: str, notes: list[str]) -> bool:

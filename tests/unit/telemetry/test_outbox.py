@@ -105,11 +105,78 @@ def test_bytes_are_bounded_whatever_the_count(outbox, collector):
     assert collector.asked.wait(5)
     for n in range(20):
         one.put(n, 100, urgent=False)
+    assert lost(one) == {("other", "full"): 10}
     one.put("larger than all", 1_001, urgent=True)
-    assert lost(one) == {("other", "full"): 20, ("order or error", "full"): 1}
+    assert lost(one) == {("other", "full"): 10, ("order or error", "impossible"): 1}
+    one.put("as large as all", 1_000, urgent=True)
+    assert lost(one)["other", "full"] == 20
     collector.let.set()
     assert one.flush(10)
+    assert collector.arrived() == ["held", "as large as all"]
     assert one._bytes == [0]
+
+
+def test_what_can_never_be_sent_takes_no_room_from_what_can(outbox, collector):
+    """Neither what waits nor what comes after it is lost for one that is larger than all the room there is."""
+    collector.let.clear()
+    one = outbox(Size(1_000, 1_000, 10, 10**9, 0.005))
+    one.put("held", 0, urgent=False)
+    assert collector.asked.wait(5)
+    for n in range(5):
+        one.put(n, 100, urgent=n == 0)
+        one.put("too large", 10**6, urgent=n % 2 == 0)
+    collector.let.set()
+    assert one.flush(10)
+    assert collector.arrived() == ["held", 0, 1, 2, 3, 4]
+    assert lost(one) == {("order or error", "impossible"): 3, ("other", "impossible"): 2}
+    assert one._bytes == [0]
+
+
+class Well:
+    """A source that has what was put into it."""
+
+    def __init__(self, outbox):
+        self.outbox, self.has, self.reads = outbox, [], 0
+
+    def read(self):
+        self.reads += 1
+        while self.has:
+            self.outbox.put(self.has.pop(0), 1, urgent=False)
+
+
+def test_a_source_is_read_each_time_and_a_last_time_at_the_end(outbox, collector, until):
+    one = outbox()
+    well = one.source = Well(one)
+    well.has = [1, 2]
+    until(lambda: collector.arrived() == [1, 2])
+    until(lambda: well.reads > 3)
+    collector.let.clear()
+    well.has = [3]
+    until(lambda: well.has == [])
+    # It comes while another is being sent, and before an end.
+    well.has = [4]
+    one.finish()
+    collector.let.set()
+    assert one.close(5)
+    assert collector.arrived() == [1, 2, 3, 4]
+    assert one.dropped() == []
+
+
+def test_a_source_that_fails_is_counted_and_read_again(outbox, collector, until, lenient):
+    one = outbox()
+
+    class Failing(Well):
+        def read(self):
+            super().read()
+            if self.reads < 3:
+                raise RuntimeError("a bug")
+
+    well = Failing(one)
+    well.has = [1]
+    one.source = well
+    until(lambda: well.reads > 3)
+    assert collector.arrived() == [1]
+    assert lenient == {"export spans": 2}
 
 
 def test_a_batch_is_bounded_in_bytes(outbox, collector):
@@ -168,6 +235,7 @@ def test_a_send_that_raises_is_counted_and_the_next_one_goes_out(outbox, collect
     assert collector.arrived() == [2]
     assert lost(one) == {("order or error", "refused"): 1}
     assert lenient == {"export spans": 1}
+    assert one.failures == 1
 
 
 def test_an_end_sends_what_is_there(outbox, collector):
@@ -223,3 +291,27 @@ def test_nothing_is_lost_uncounted_under_many_threads(outbox, collector):
     assert len(set(arrived)) == len(arrived)
     assert len(arrived) + sum(d.count for d in one.dropped()) == 40_000
     assert one._bytes == [0]
+
+
+def test_what_stands_still_is_said_by_who_looks(outbox, collector, monkeypatch, caplog):
+    """Its own thread cannot: it is in the middle of a request that knows no time-out."""
+    collector.let.clear()
+    one = outbox(Size(2, 10**9, 2, 10**9, 0.005))
+    one.look()
+    one.put("held", 1, urgent=False)
+    assert collector.asked.wait(5)
+    one.look()
+    assert caplog.messages == []
+    monkeypatch.setattr("tradewatch.telemetry.outbox._STANDS_STILL_S", -1.0)
+    for n in range(5):
+        one.put(n, 1, urgent=False)
+    one.look()
+    one.look()
+    assert caplog.messages == [
+        "no spans reach the collector: no answer, and no error, for 0 s; status() counts",
+        "3 spans were dropped since the start: more came than the collector took",
+    ]
+    collector.let.set()
+    assert one.flush(5)
+    one.look()
+    assert len(caplog.messages) == 2
