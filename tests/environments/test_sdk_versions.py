@@ -1,5 +1,6 @@
-"""Folding agrees with `record()` on every version of the SDK that tradewatch accepts."""
+"""Metrics and spans are those of naive OpenTelemetry on every version of the SDK that tradewatch accepts."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -39,3 +40,11 @@ def test_folded_metrics_equal_recorded_ones_on_every_sdk(environment, version):
     )
     assert there.returncode == 0, there.stdout[-3000:] + there.stderr
     assert " passed" in there.stdout
+    # Calls of a real client: see tests/parity.
+    env["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'tests'}"
+    compared = subprocess.run(
+        [python, "-W", "error", "-m", "parity"], env=env, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (compared.returncode, compared.stderr) == (0, "")
+    said = [json.loads(line) for line in compared.stdout.splitlines()]
+    assert said == [{"differs": [], "compared": [14, 17]}, {"differs": [], "compared": [14, 18]}]

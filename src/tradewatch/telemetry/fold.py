@@ -25,6 +25,7 @@ from opentelemetry.metrics import Histogram, Meter, NoOpHistogram
 
 from tradewatch.model import Call
 from tradewatch.runtime import fork
+from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.runtime.service import pause
@@ -209,7 +210,7 @@ class Fold:
             for cell, duration_ns in self._timed(call):
                 self._histograms[cell.metric].record(duration_ns / 1e9, self._attributes(cell), context)
             return
-        at_ns = time.time_ns() - (time.monotonic_ns() - call.end_mono_ns)
+        at_ns = call.end_mono_ns + epoch_offset_ns()
         for cell, duration_ns in self._timed(call):
             if self._filter.should_sample(duration_ns / 1e9, at_ns, self._attributes(cell), context):
                 with self._lock:
@@ -324,18 +325,20 @@ class Fold:
     def _give(self, way: _Way, key: Any, source: Source, values: list[int]) -> None:
         """Give an aggregation that is not like ours the values themselves."""
         done = 0
-        while done < len(values):
+        while True:
             with way.match._lock:
                 stream = way.stream(key)
                 if stream is not None:
                     setattr(stream, _OWNER, self)
                     for value_ns in values[done : done + _CHUNK]:
                         stream.aggregate(_Value(value_ns / 1e9), False)
+                    done += _CHUNK
+            if done >= len(values):
+                return
             if stream is None:
                 way.match.consume_measurement(self._measurement(source, values[done]), False)
+                # Round again, also where it was the only one: the stream has an owner.
                 done += 1
-            else:
-                done += _CHUNK
             self._breathe()
 
     def _tell(self, sources: Iterable[Source]) -> None:
@@ -367,9 +370,9 @@ class Fold:
         """Take away a source's series that were told; whether any is left."""
         left = False
         for way in self._plan(source.cell.metric):
-            if way.drops or way.merges or way not in source.keys:
+            if way.drops or way.merges:
                 continue
-            key = source.keys[way]
+            key = self._key(way, source)
             with way.match._lock:
                 streams = way.match._attributes_aggregation
                 stream = streams.get(key)
