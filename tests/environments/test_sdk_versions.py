@@ -19,10 +19,11 @@ print(disagreement())
 def test_folded_metrics_equal_recorded_ones_on_every_sdk(environment, version):
     names = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
     python = environment(*(f"{name}=={version}" for name in names), "pytest==9.2.0")
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    places = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}"
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"}
     tried = subprocess.run([python, "-c", TRIED], env=env, capture_output=True, text=True, timeout=120, check=False)
     assert (tried.stdout, tried.stderr) == ("None\n", "")
-    tests = ROOT / "tests" / "unit" / "telemetry" / "test_fold.py"
+    tests = [ROOT / "tests" / "unit" / "telemetry" / name for name in ("test_fold.py", "test_fold_series.py")]
     pytest_there = [
         python,
         "-m",
@@ -34,14 +35,15 @@ def test_folded_metrics_equal_recorded_ones_on_every_sdk(environment, version):
         "--noconftest",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "folding",
     ]
     there = subprocess.run(
-        [*pytest_there, "-q", tests], env=env, capture_output=True, text=True, timeout=400, check=False
+        [*pytest_there, "-q", *tests], env=env, capture_output=True, text=True, timeout=400, check=False
     )
     assert there.returncode == 0, there.stdout[-3000:] + there.stderr
     assert " passed" in there.stdout
     # Calls of a real client: see tests/parity.
-    env["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'tests'}"
     compared = subprocess.run(
         [python, "-W", "error", "-m", "parity"], env=env, capture_output=True, text=True, timeout=100, check=False
     )
