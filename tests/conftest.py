@@ -17,7 +17,7 @@ settings.register_profile("tradewatch", deadline=None, suppress_health_check=[He
 settings.load_profile("tradewatch")
 
 
-pytest_plugins = ["programs", "otlp"]
+pytest_plugins = ["programs", "otlp", "scripted_collectors", "folding"]
 KEY, SECRET = "paper-key", "paper-secret"
 SYMBOL = "BTC/USDT"
 START_NS = int(datetime.fromisoformat("2023-03-03T00:00+00:00").timestamp()) * 10**9

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from opentelemetry.context import Context
@@ -27,16 +26,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Source:
-    """A cell, what of it was folded, what is to be offered as exemplars, and what the SDK finds its streams by."""
+    """A cell, what of it was folded, and what is to be offered as exemplars."""
 
-    __slots__ = ("attributes", "candidates", "cell", "counts", "keys", "sum_ns")
+    __slots__ = ("attributes", "candidates", "cell", "counts", "sum_ns")
 
     def __init__(self, cell: Cell, attributes: Mapping[str, str | int]) -> None:
         self.cell = cell
         self.attributes = attributes
         self.counts = [0] * len(cell.counts)
         self.sum_ns = 0
-        self.keys: dict[Hashable, Any] = {}
         self.candidates: dict[int, deque[Candidate]] = {}
 
     @property

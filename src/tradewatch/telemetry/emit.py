@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 
 from tradewatch.model import Call
 from tradewatch.runtime import fork
+from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import Bell, pause
 from tradewatch.telemetry.current import CallSpan
@@ -64,7 +65,7 @@ class Emitter:
 
     async def _drain(self) -> None:
         # Spans carry wall time; the offset is taken anew each time, since the wall clock is set now and then.
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        offset_ns = epoch_offset_ns()
         if self._spans is not None:
             self._spans.look()
         pause_at = time.monotonic() + _STRETCH_S

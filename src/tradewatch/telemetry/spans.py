@@ -11,7 +11,6 @@ The sampler is asked once for each span, with the attributes that are known at i
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from opentelemetry.trace import (
 )
 
 from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
@@ -158,7 +158,7 @@ class Spans:
         return self._locks.setdefault(id(live), threading.RLock())
 
     def _started(self, live: LiveCall, *, is_eager: bool) -> Asked:
-        offset_ns = time.time_ns() - time.monotonic_ns()
+        offset_ns = epoch_offset_ns()
         span: Span = trace.INVALID_SPAN
         # The sampler and `on_start` see the context that the call began in, as they would have at its beginning.
         token = otel.set_context(live.parent)
@@ -224,7 +224,6 @@ class Spans:
             a.ORDER_TYPE.name: request.type,
             a.ORDER_AMOUNT.name: _text(request.amount),
             a.ORDER_PRICE.name: _text(request.price),
-            a.CLIENT_ID.name: request.key.client_id,
         }
         return {**found, **_scrubbed(given)}
 
@@ -237,10 +236,13 @@ def _end_attributes(call: Call) -> dict[str, Value]:
         found[a.ERROR_TYPE.name] = call.error
     if call.cancelled:
         found[a.CANCELLED.name] = True
+    if len(call.requests) == 1:
+        # The client library may have given it while the call ran: no sampler could be sure to see it.
+        found[a.CLIENT_ID.name] = call.requests[0].key.client_id
     if len(call.requests) == 1 and call.outcomes:
         outcome: OrderReport = call.outcomes[0]
         found |= {
-            a.CLIENT_ID.name: outcome.key.client_id,
+            a.CLIENT_ID.name: outcome.key.client_id or call.requests[0].key.client_id,
             a.ORDER_ID.name: outcome.key.order_id,
             a.ORDER_STATUS.name: outcome.status,
             a.ORDER_FILLED.name: _text(outcome.filled),

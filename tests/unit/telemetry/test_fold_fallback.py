@@ -90,7 +90,7 @@ def test_a_fold_that_fails_while_running_is_the_last(lenient, monkeypatch):
     def broken(*args):
         raise RuntimeError("the SDK changed")
 
-    monkeypatch.setattr("tradewatch.telemetry.fold._increase", broken)
+    monkeypatch.setattr("tradewatch.telemetry.streams._increase", broken)
     metrics.call()
     assert lenient == {"metrics": 1}
     assert metrics.fold.notes == ("metrics are recorded one by one, at a higher cost: RuntimeError: the SDK changed",)
