@@ -239,6 +239,8 @@ SAMPLERS = {
     "parent-based": lambda: ParentBased(ALWAYS_ON),
     "half": lambda: ParentBased(TraceIdRatioBased(0.5)),
     "by attribute": ByAttribute,
+    "by attribute of the first": lambda: ParentBased(ByAttribute()),
+    "no children": lambda: ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF),
 }
 
 
@@ -321,7 +323,9 @@ def test_samplers_decide_once_for_each_span_and_as_by_hand(
     else:
         assert both[0] == both[1]
         assert asked_for[0] == asked_for[1]
-        assert {"always off": 0, "by attribute": 12}.get(sampler, 16) == len(both[0])
+        assert {"always off": 0, "by attribute": 12, "by attribute of the first": 8, "no children": 8}.get(
+            sampler, 16
+        ) == len(both[0])
 
 
 def test_a_limit_on_attributes_holds_for_spans_from_records_too(blocking, venue, make_bot, watch_over, application):
