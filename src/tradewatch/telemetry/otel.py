@@ -23,7 +23,7 @@ Value = str | int | float | bool
 [SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 
 
-def _context_variable() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:
+def _context_variable() -> tuple[Callable[[], Context], Callable[[Any], Any], Callable[[Any], None]]:
     runtime: Any = getattr(context_api, "_RUNTIME_CONTEXT", None)
     variable = getattr(runtime, "_current_context", None)
     if type(runtime).__name__ == "ContextVarsRuntimeContext" and isinstance(variable, ContextVar):
