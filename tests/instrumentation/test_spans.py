@@ -328,6 +328,22 @@ def test_samplers_decide_once_for_each_span_and_as_by_hand(
         ) == len(both[0])
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_call_is_kept_as_the_span_is_that_it_begins_in(blocking, venue, make_bot, watch_over, application, kept):
+    place, traces = venue(), Traces("simple", ParentBased(ALWAYS_ON))
+    client = blocking.client(place)
+    client.load_markets()
+    providers = {"tracer_provider": traces.provider, "meter_provider": application.meters}
+    watch_over(make_bot(client), clock=place.clock, **providers)
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if kept else trace.TraceFlags.DEFAULT)
+    parent = trace.SpanContext(1 << 64, 2, is_remote=True, trace_flags=flags)
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        client.fetch_ticker(SYMBOL)
+    tradewatch.shutdown()
+    assert {s.context.trace_id for s in traces.spans()} == ({1 << 64} if kept else set())
+    assert len(traces.spans()) == (2 if kept else 0)
+
+
 def test_a_limit_on_attributes_holds_for_spans_from_records_too(blocking, venue, make_bot, watch_over, application):
     found = []
     for question in (lambda: None, span_context):
