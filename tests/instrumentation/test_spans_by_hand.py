@@ -1,6 +1,7 @@
 """The spans of calls against those that a bot makes by hand in OpenTelemetry's usual way, on the same calls."""
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
@@ -121,6 +122,8 @@ SAMPLERS = {
     "parent-based": lambda: ParentBased(ALWAYS_ON),
     "half": lambda: ParentBased(TraceIdRatioBased(0.5)),
     "by attribute": ByAttribute,
+    "by attribute of the first": lambda: ParentBased(ByAttribute()),
+    "no children": lambda: ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF),
 }
 
 
@@ -203,4 +206,22 @@ def test_samplers_decide_once_for_each_span_and_as_by_hand(
     else:
         assert both[0] == both[1]
         assert asked_for[0] == asked_for[1]
-        assert {"always off": 0, "by attribute": 12}.get(sampler, 16) == len(both[0])
+        assert {"always off": 0, "by attribute": 12, "by attribute of the first": 8, "no children": 8}.get(
+            sampler, 16
+        ) == len(both[0])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_call_is_kept_as_the_span_is_that_it_begins_in(blocking, venue, make_bot, watch_over, application, kept):
+    place, traces = venue(), Traces("simple", ParentBased(ALWAYS_ON))
+    client = blocking.client(place)
+    client.load_markets()
+    providers = {"tracer_provider": traces.provider, "meter_provider": application.meters}
+    watch_over(make_bot(client), clock=place.clock, **providers)
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if kept else trace.TraceFlags.DEFAULT)
+    parent = trace.SpanContext(1 << 64, 2, is_remote=True, trace_flags=flags)
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        client.fetch_ticker(SYMBOL)
+    tradewatch.shutdown()
+    assert {s.context.trace_id for s in traces.spans()} == ({1 << 64} if kept else set())
+    assert len(traces.spans()) == (2 if kept else 0)

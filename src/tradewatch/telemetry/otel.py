@@ -24,7 +24,7 @@ Value = str | int | float | bool
 [SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
 
 
-def _context_variable() -> tuple[Callable[[], Context], Callable[[Context], Any], Callable[[Any], None]]:
+def _context_variable() -> tuple[Callable[[], Context], Callable[[Any], Any], Callable[[Any], None]]:
     runtime: Any = getattr(context_api, "_RUNTIME_CONTEXT", None)
     variable = getattr(runtime, "_current_context", None)
     if type(runtime).__name__ == "ContextVarsRuntimeContext" and isinstance(variable, ContextVar):
@@ -99,13 +99,18 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
         trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
     else:
         trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
-    sampled = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
-    flags = TraceFlags.SAMPLED if sampled.decision.is_sampled() else TraceFlags.DEFAULT
+    kept: Mapping[str, Any]
+    if _keeps_all(tracer.sampler) and (parent is None or parent.trace_flags & TraceFlags.SAMPLED):
+        decision, kept, state = _sampling()[2], attributes, None if parent is None else parent.trace_state
+    else:
+        sampled = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
+        decision, kept, state = sampled.decision, sampled.attributes, sampled.trace_state
+    flags = TraceFlags.SAMPLED if decision.is_sampled() else TraceFlags.DEFAULT
     if is_random:
         flags |= TraceFlags.RANDOM_TRACE_ID
-    identity = SpanContext(trace_id, ids.generate_span_id(), False, TraceFlags(flags), sampled.trace_state)
-    ended = tracer._tracer_metrics.start_span(parent, sampled.decision)
-    if not sampled.decision.is_recording():
+    identity = SpanContext(trace_id, ids.generate_span_id(), False, TraceFlags(flags), state)
+    ended = tracer._tracer_metrics.start_span(parent, decision)
+    if not decision.is_recording():
         return identity, None
     ended()
     return identity, _readable_span()(
@@ -113,7 +118,7 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
         identity,
         parent,
         tracer.resource,
-        _within_limits(tracer._span_limits, attributes, sampled.attributes, more),
+        _within_limits(tracer._span_limits, attributes, kept, more),
         (),
         (),
         kind,
@@ -123,6 +128,25 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
         end_ns,
         tracer._instrumentation_scope,
     )
+
+
+def _keeps_all(sampler: Any) -> bool:
+    """Whether a sampler keeps every span that has no parent or one that is kept: the SDK's default, and "always on".
+
+    There is no need to ask such a one: its answer is known. Of any other nothing is.
+    """
+    always_on, parent_based, _ = _sampling()
+    if type(sampler) is not parent_based:
+        return sampler is always_on
+    kept_with_parents = (sampler._remote_parent_sampled, sampler._local_parent_sampled)
+    return sampler._root is always_on and kept_with_parents == (always_on, always_on)
+
+
+@lru_cache(maxsize=1)
+def _sampling() -> tuple[Any, Any, Any]:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased
+
+    return ALWAYS_ON, ParentBased, Decision.RECORD_AND_SAMPLE
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +161,7 @@ def _within_limits(limits: Any, given: Mapping[str, Value], sampled: Any, more: 
     """Ours are plain values under plain names, so they need the SDK's cleaning only where there is something to cut."""
     found = {**given, **more}
     most, longest = limits.max_span_attributes, limits.max_span_attribute_length
-    if sampled == given and longest is None and (most is None or len(found) <= most):
+    if (sampled is given or sampled == given) and longest is None and (most is None or len(found) <= most):
         return found
     bounded = BoundedAttributes(most, sampled, immutable=False, max_value_len=longest)
     for name, value in more.items():
@@ -152,7 +176,7 @@ def makes_the_same_spans() -> bool:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
         from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+        from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 
         seen: list[Any] = []
 
@@ -162,7 +186,7 @@ def makes_the_same_spans() -> bool:
 
         Keep.__module__ = "an.application"
         provider = SdkTracerProvider(
-            ALWAYS_ON,
+            DEFAULT_ON,
             Resource({"a": "b"}),
             shutdown_on_exit=False,
             # Nothing is cut here: the SDK would log it.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -252,14 +253,14 @@ def _end_attributes(call: Call) -> dict[str, Value]:
 
 
 def _attempt_start(attempt: Attempt, n: int) -> dict[str, Value]:
-    return _scrubbed(
-        {
-            a.HTTP_METHOD.name: attempt.method,
-            a.SERVER.name: attempt.host,
-            a.URL_PATH.name: attempt.path,
-            a.RESEND.name: n or None,
-        }
-    )
+    found = _endpoint(attempt.method, attempt.host, attempt.path, scrubber.known)
+    return {**found, a.RESEND.name: n} if n else found
+
+
+@lru_cache(maxsize=1_024)
+def _endpoint(method: str, host: str, path: str, known: int) -> dict[str, Value]:
+    """Nobody writes to it: all attempts there have the same one, as long as `known` secrets are known."""
+    return _scrubbed({a.HTTP_METHOD.name: method, a.SERVER.name: host, a.URL_PATH.name: path})
 
 
 def _attempt_end(attempt: Attempt) -> dict[str, Value]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from contextvars import ContextVar, Token
+from functools import lru_cache
 from time import monotonic_ns
 from typing import Any
 from urllib.parse import urlsplit
 
-from opentelemetry.context import (
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-    Context,
-    attach,
-    detach,
-    get_current,
-    set_value,
-)
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
 
 from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
@@ -23,6 +16,8 @@ from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
 from tradewatch.model import Attempt
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.live import LiveCall
+from tradewatch.telemetry.otel import get_context, set_context
+from tradewatch.telemetry.probe import put_back
 
 # Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
 WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
@@ -43,7 +38,7 @@ class _Sent:
         self.is_around = False
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
-        self.suppressed: tuple[Context, Token[Context]] | None = None
+        self.suppressed: tuple[Any, Any] | None = None
         self.start_ns = monotonic_ns()
 
 
@@ -94,23 +89,24 @@ class HttpAttempt:
         self._end(sent, None if is_cancellation(error) else error)
 
     def _end(self, sent: _Sent, error: BaseException | None) -> None:
-        if sent.suppressed is not None and get_current() is sent.suppressed[0]:
-            detach(sent.suppressed[1])
+        if sent.suppressed is not None and get_context() is sent.suppressed[0]:
+            put_back(None, sent.suppressed[1])
         if sent.token is not None:
-            # ValueError: closed by the garbage collector in another context, where the attempt is not current.
-            with suppress(ValueError):
+            try:
                 _SENT.reset(sent.token)
+            except ValueError:  # closed by the garbage collector in another context, where the attempt is not current
+                sent.token = None
         if sent.is_around:
             return
         with _KEPT:
             end_ns, live = monotonic_ns(), sent.live
-            where = urlsplit(sent.url)
+            host, path = _endpoint(sent.url.partition("?")[0])
             attempt = Attempt(
                 sent.start_ns,
                 end_ns,
                 sent.method,
-                where.hostname or "",
-                where.path,
+                host,
+                path,
                 sent.status,
                 None if error is None else error_type(error),
             )
@@ -120,13 +116,20 @@ class HttpAttempt:
                 live.operation.spans.attempt(live, attempt)
 
 
-def _without_others() -> tuple[Context, Token[Context]]:
+@lru_cache(maxsize=1_024)
+def _endpoint(url: str) -> tuple[str, str]:
+    """Host and path of a URL without its query: the same few, over and over, where signed URLs are each another one."""
+    where = urlsplit(url)
+    return where.hostname or "", where.path
+
+
+def _without_others() -> tuple[Any, Any]:
     """The attempt has a span here: an instrumentation of the HTTP library below makes none, nor measures it again.
 
     Its span would also carry the URL, signature included.
     """
-    context = set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True)
-    return context, attach(context)
+    context = {**get_context(), _SUPPRESS_HTTP_INSTRUMENTATION_KEY: True}
+    return context, set_context(context)
 
 
 class Throttle:
