@@ -369,6 +369,11 @@ class Watch:
     def _notes(self) -> tuple[str, ...]:
         shared = self._clients.shared
         notes = [f"{path} belongs to another bot too; its calls are counted there" for path in shared]
+        notes += [
+            f"{each} serves orders and more, and what was sent did not tell which: it counts as an order, and is "
+            "refused while halted"
+            for each in self._clients.unclear
+        ]
         if self.search.cut_short:
             notes.append(
                 f"the search for clients ended after {self.search.looked_at} objects; one that it did not reach is "
