@@ -125,3 +125,37 @@ def test_tasks_of_a_group_and_callbacks_have_the_decision_as_parent(awaiting, ve
         span.name for span in spans if span.parent is not None and span.parent.span_id == decision.context.span_id
     )
     assert below == ["create_order binance", "create_order binance", "fetch_ticker binance"]
+
+
+def test_clients_that_no_search_would_find_are_watched_from_the_start_where_they_are_named(
+    api, venue, make_bot, watch_over
+):
+    place = venue()
+    found, hidden = api.client(place), api.client(place)
+    watch = watch_over(make_bot(found), clock=place.clock, clients=[hidden, found])
+    assert [each.path for each in watch.status().clients] == ["bot.exchange", "clients[0]"]
+    watch.halt("news")
+    with pytest.raises(tradewatch.OrderRefused):
+        api.do(hidden.create_order(*ORDER))
+    assert place.orders() == []
+
+
+@pytest.mark.parametrize("wrong", [object(), "binance", None])
+def test_what_is_no_client_is_refused(make_bot, watch_over, wrong):
+    with pytest.raises(ValueError, match=r"clients\[0\] is a \w+; accepted: an exchange client"):
+        watch_over(make_bot(), clients=[wrong])
+
+
+def test_a_strategy_is_named_on_each_call_and_order_and_on_no_metric(api, venue, make_bot, watch_over, application):
+    place = venue()
+    client = api.client(place)
+    api.do(client.load_markets())
+    watch_over(make_bot(client), clock=place.clock, strategy="grid-1", **application.settings)
+    api.do(client.fetch_ticker(SYMBOL))
+    api.do(client.create_order(*ORDER))
+    tradewatch.shutdown()
+    assert [(call["name"], call["attributes"]["trading.strategy"]) for call in application.calls()] == [
+        ("fetch_ticker binance", "grid-1"),
+        ("create_order binance", "grid-1"),
+    ]
+    assert not [name for name, points in application.points().items() for p in points if "trading.strategy" in dict(p)]
