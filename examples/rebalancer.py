@@ -1,4 +1,4 @@
-"""A rebalancer for one spot market, in plain blocking ccxt.
+"""A rebalancer for one spot market on Kraken, in plain blocking ccxt.
 
 It keeps a share of the account in the base currency and trades back to it when the price has moved that share too far.
 
@@ -10,8 +10,6 @@ import logging
 import os
 import sys
 import time
-from typing import Any
-from urllib.parse import urlsplit
 
 import ccxt
 
@@ -19,20 +17,11 @@ log = logging.getLogger("rebalancer")
 
 
 def connect(key: str, secret: str, url: str | None = None) -> ccxt.Exchange:
-    """A client of Binance spot; `url` is another address that speaks the same protocol, such as a test network."""
-    exchange = ccxt.binance(
-        {"apiKey": key, "secret": secret, "options": {"fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}}
-    )
-    exchange.has["fetchCurrencies"] = False
+    """A client of Kraken spot; `url` is another address that speaks the same protocol, such as a paper exchange."""
+    exchange = ccxt.kraken({"apiKey": key, "secret": secret})
     if url:
-        exchange.urls["api"] = _moved(exchange.urls["api"], url.rstrip("/"))
+        exchange.urls["api"] = dict.fromkeys(exchange.urls["api"], url.rstrip("/"))
     return exchange
-
-
-def _moved(urls: Any, to: str) -> Any:
-    return (
-        {name: _moved(each, to) for name, each in urls.items()} if isinstance(urls, dict) else to + urlsplit(urls).path
-    )
 
 
 def rebalance(exchange: ccxt.Exchange, symbol: str, hold: float, band: float) -> None:
@@ -46,15 +35,17 @@ def rebalance(exchange: ccxt.Exchange, symbol: str, hold: float, band: float) ->
     log.info("worth %.2f %s, %.1f %% of it in %s", worth, quote, 100 * held * last / worth, base)
     if abs(off) > band:
         amount = float(exchange.amount_to_precision(symbol, abs(off) * worth / last))
-        order = exchange.create_order(symbol, "market", "sell" if off > 0 else "buy", amount)
-        log.info("%s %s %s", order["side"], order["filled"], base)
+        placed = exchange.create_order(symbol, "market", "sell" if off > 0 else "buy", amount)
+        # Kraken's answer has the order's id alone.
+        order = exchange.fetch_order(placed["id"], symbol)
+        log.info("%s %s %s at %s", order["side"], order["filled"], base, order["average"])
 
 
 def main() -> int:
     """Round after round, until Ctrl-C or for so many seconds."""
     parser = argparse.ArgumentParser(
         description="Keep a share of an account in one currency, with plain ccxt, until Ctrl-C.",
-        epilog="EXCHANGE_KEY and EXCHANGE_SECRET are the account's; EXCHANGE_URL another address than Binance's own.",
+        epilog="EXCHANGE_KEY and EXCHANGE_SECRET are the account's; EXCHANGE_URL another address than Kraken's own.",
     )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end by itself after so many seconds")
     parser.add_argument("--symbol", default="BTC/USDT", help="the market (default %(default)s)")

@@ -166,6 +166,11 @@ class Clients:
         return [path for path, _ in self._shared]
 
     @property
+    def unclear(self) -> list[str]:
+        """Venue and endpoint where what was sent did not tell whether it was an order."""
+        return sorted({f"{client.exchange}: {each}" for client, b in self.mine() for each in list(b.unclear)})
+
+    @property
     def overhead_ns(self) -> int:
         """CPU time that the bot's threads spent for us in their calls."""
         return sum(binding.probe.overhead_ns for _, binding in self.mine()) + self._overhead_gone_ns

@@ -79,6 +79,8 @@ def instrument(
     port: int | None = _PORT,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
+    clients: Sequence[Any] = (),
+    strategy: str | None = None,
     executors: Sequence[Any] = (),
     clock: Clock | None = None,
 ) -> Watch:
@@ -109,6 +111,8 @@ def instrument(
         port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none.
         tracer_provider: the application's, where it is not the global one. It is never shut down.
         meter_provider: likewise.
+        clients: exchange clients to watch from the start beside those that are found on the bot.
+        strategy: the strategy's name, on the span of each call and order.
         executors: what sends the bot's orders, as objects or bound methods: their calls are spans with the client's
             calls under them. Found by themselves on attributes named executor, trader, broker or order_manager.
         clock: simulated time, for rehearsals.
@@ -117,8 +121,8 @@ def instrument(
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of or that no rule reads, an impossible value, name, port, clock or
-            executor; or a bot that is watched already, with other settings.
+        ValueError: a limit that there is none of or that no rule reads, an impossible value, name, port, clock, client
+            or executor; or a bot that is watched already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
         RuntimeError: a free-threaded interpreter, on which a halt could be missed.
@@ -134,6 +138,8 @@ def instrument(
         "port": {_PORT: None, None: "none"}.get(port, port),
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
+        "clients": tuple(map(id, clients)) or None,
+        "strategy": strategy,
         "executors": tuple(executors) or None,
         "clock": clock,
     }
@@ -158,6 +164,8 @@ def instrument(
             "port": port,
             "tracer_provider": tracer_provider,
             "meter_provider": meter_provider,
+            "clients": clients,
+            "strategy": strategy,
             "executors": executors,
             "clock": clock,
         }

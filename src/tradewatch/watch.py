@@ -19,7 +19,7 @@ from tradewatch.breaker import Breaker, Follower, OrderGate
 from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
-from tradewatch.instrumentation.discovery import Search, search
+from tradewatch.instrumentation.discovery import Search, search, with_named
 from tradewatch.instrumentation.patch import Patches
 from tradewatch.memory import Memory
 from tradewatch.model import Clock, Halt
@@ -82,6 +82,8 @@ class Watch:
         port: int | None = 9464,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
+        clients: Sequence[Any] = (),
+        strategy: str | None = None,
         executors: Sequence[Any] = (),
         clock: Clock | None = None,
         follows: Path | None = None,
@@ -94,13 +96,14 @@ class Watch:
         self._halting = any(each.rule.action == "halt" for group in groups for each in group.rules)
         methods = executor.named(executors)
         self.name = given.bot_name(bot, name)
-        self.search: Search = search(bot, is_client)
+        self.search: Search = with_named(search(bot, is_client), clients, is_client)
         self._executors = dict.fromkeys([*methods, *executor.found_on(bot, is_client)])
         self._ccxt = ccxt
         self._gauges = gauges
         self._logs = logs
         self._leave = leave
         self._account = account
+        self._strategy = strategy
         self._limits = values
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
@@ -139,7 +142,8 @@ class Watch:
         self.tracer = providers.tracer_provider.get_tracer(SCOPE) if providers.tracer_provider is not None else None
         self.meter = meters.get_meter(SCOPE)
         self.extra: Mapping[str, str] = extra
-        self._spans = spans_to(providers.tracer_provider, SCOPE, extra)
+        self._span_extra = {**extra, a.STRATEGY.name: self._strategy} if self._strategy is not None else extra
+        self._spans = spans_to(providers.tracer_provider, SCOPE, self._span_extra)
         tally = Tally(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
         self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
@@ -185,7 +189,7 @@ class Watch:
         # A client that the bot lets go of must be able to go.
         self.search = msgspec.structs.replace(self.search, found=())
         if self.tracer is not None:
-            executor.wrap(self._patches, self._executors, self.tracer, self.extra)
+            executor.wrap(self._patches, self._executors, self.tracer, self._span_extra)
         self._safety_thread.start()
         self._service.start()
 
@@ -369,6 +373,11 @@ class Watch:
     def _notes(self) -> tuple[str, ...]:
         shared = self._clients.shared
         notes = [f"{path} belongs to another bot too; its calls are counted there" for path in shared]
+        notes += [
+            f"{each} serves orders and more, and what was sent did not tell which: it counts as an order, and is "
+            "refused while halted"
+            for each in self._clients.unclear
+        ]
         if self.search.cut_short:
             notes.append(
                 f"the search for clients ended after {self.search.looked_at} objects; one that it did not reach is "

@@ -117,9 +117,9 @@ def test_each_order_of_a_batch_has_its_own_outcome(blocking, venue, make_bot, wa
     one = {"symbol": SYMBOL, "type": "limit", "side": "buy", "amount": 1, "price": 50}
     client.create_orders([one, {**one, "side": "sell"}, {**one, "type": "market"}])
     tradewatch.shutdown()
-    assert watch.status().orders == {"open": 1, "rejected": 1, "pending": 1}
+    assert watch.status().orders == {"open": 1, "rejected": 1, "unknown": 1}
     told = {
         (k["trading.order.side"], k["trading.order.type"], k["trading.order.status"])
         for k in map(dict, application.points()["trading.order.duration"])
     }
-    assert told == {("buy", "limit", "open"), ("sell", "limit", "rejected"), ("buy", "market", "pending")}
+    assert told == {("buy", "limit", "open"), ("sell", "limit", "rejected"), ("buy", "market", "unknown")}

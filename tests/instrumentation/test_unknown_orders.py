@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+import every_class
 import tradewatch
 
 SYMBOL = "BTC/USDT"
@@ -129,3 +130,17 @@ def test_what_was_settled_while_halted_is_not_listed_after_a_restart(api, losing
     with contextlib.suppress(api.ccxt.InvalidOrder):
         api.do(client.create_order(SYMBOL, "limit", "buy", 1, 50))
     assert len(place.orders()) == 1
+
+
+@pytest.mark.parametrize("method", ["create_order", "private_post_order"])
+def test_an_order_whose_answer_names_nothing_is_unknown(blocking, venue, make_bot, watch_over, method):
+    place = venue()
+    client = blocking.client(place)
+    client.load_markets()
+    client.session.mount("http://", every_class.Recorder())  # answers with {}
+    watch = watch_over(make_bot(client), clock=place.clock)
+    args = (SYMBOL, "limit", "buy", 1, 50) if method == "create_order" else ({"symbol": "BTCUSDT", "side": "BUY"},)
+    getattr(client, method)(*args)
+    assert len(watch.status().breaker.unknown) == 1
+    tradewatch.shutdown()
+    assert watch.status().orders == {"unknown": 1}

@@ -11,7 +11,7 @@ import gc
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -87,6 +87,25 @@ def search(bot: Any, is_client: Callable[[type], bool]) -> Search:
                 elif depth < DEPTH:
                     waiting.extend([(child, path + step, depth + 1) for child, step in _children(value, depth == 0)])
     return Search(tuple(found), looked_at, cut)
+
+
+def with_named(made: Search, clients: Iterable[Any], is_client: Callable[[type], bool]) -> Search:
+    """A search, and the clients that the caller named which it did not find.
+
+    Raises:
+        ValueError: one that is no client.
+    """
+    found = list(made.found)
+    known = {id(each.client) for each in found}
+    for i, client in enumerate(clients):
+        if _is_class(client) or not is_client(type(client)):
+            raise ValueError(
+                f"clients[{i}] is a {_name(type(client))}; accepted: an exchange client, such as ccxt.kraken()"
+            )
+        if id(client) not in known:
+            known.add(id(client))
+            found.append(Found(client, f"clients[{i}]"))
+    return msgspec.structs.replace(made, found=tuple(found))
 
 
 def attributes_named(bot: Any, names: Container[str]) -> list[Any]:

@@ -11,8 +11,11 @@ import pytest
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
+SECRETS = {"binance": "paper-secret", "kraken": "cGFwZXItc2VjcmV0"}
+
+
 @pytest.fixture
-def crash():
+def crash(venue_name):
     """The recorded flash crash, 400 times as fast, as a process; its URL."""
     command = [
         sys.executable,
@@ -24,10 +27,12 @@ def crash():
         "400",
         "--balance",
         "BTC=1,USDT=1000",
+        "--venue",
+        venue_name,
+        "--account",
+        f"paper-key:{SECRETS[venue_name]}",
     ]
-    process = subprocess.Popen(
-        [*command, "--account", "paper-key:paper-secret"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     yield json.loads(process.stdout.readline())["url"]
     process.terminate()
     process.communicate()
@@ -40,19 +45,26 @@ def requests(url):
         return json.load(answer)
 
 
-@pytest.mark.parametrize("example", ["market_maker.py", "rebalancer.py"])
-def test_examples_are_halted_by_the_crash_and_stay_halted(crash, program, tmp_path, example):
+def orders_at(url):
+    return [request for request in requests(url) if request["operation"] in ("order_place", "add_order")]
+
+
+@pytest.mark.parametrize(("example", "venue_name"), [("market_maker.py", "binance"), ("rebalancer.py", "kraken")])
+def test_examples_are_halted_by_the_crash_and_stay_halted(crash, program, tmp_path, example, venue_name):
     assert "tradewatch" not in (EXAMPLES / example).read_text().lower()
     arguments = ("--seconds", "12", "--pause", "0.05")
-    _, err = program(EXAMPLES / example, crash, arguments=arguments).end()
+    account = {"EXCHANGE_SECRET": SECRETS[venue_name]}
+    _, err = program(EXAMPLES / example, crash, arguments=arguments, **account).end()
     refused = [line for line in err.splitlines() if "tradewatch refused create_order" in line]
     assert refused, err
     assert "by DailyLoss" in refused[0]
-    placed = [r for r in requests(crash) if r["operation"] == "order_place"]
+    placed = orders_at(crash)
     assert placed
-    _, err = program(EXAMPLES / example, crash, arguments=("--seconds", "2", "--pause", "0.05", "--hold", "0.2")).end()
+    _, err = program(
+        EXAMPLES / example, crash, arguments=("--seconds", "2", "--pause", "0.05", "--hold", "0.2"), **account
+    ).end()
     assert "by DailyLoss" in err
-    assert [r for r in requests(crash) if r["operation"] == "order_place"] == placed
+    assert orders_at(crash) == placed
 
 
 def test_the_demo_runs_unchanged(program):

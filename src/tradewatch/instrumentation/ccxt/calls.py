@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tradewatch.instrumentation.ccxt import orders
-from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
+from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of
 from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
 from tradewatch.instrumentation.patch import Refused
@@ -34,19 +34,25 @@ _SECRETS = (
     "accountId",
 )
 # The unified methods that send orders.
-SENDS_ORDERS = frozenset({"create_convert_trade"}) | frozenset(
+SENDS_ORDERS = frozenset(
     {
         "create_order",
         "create_orders",
+        "create_twap_order",
+        "create_convert_trade",
         "edit_order",
         "edit_orders",
+        "close_position",
+        "close_all_positions",
         "create_order_ws",
         "create_orders_ws",
         "edit_order_ws",
+        "edit_orders_ws",
     }
 )
 
 
+_OUTCOMES: Mapping[str, Outcome] = {"unknown": "unknown", "refused": "refused"}
 _KEPT = failures.kept("instrumentation")
 
 
@@ -57,7 +63,18 @@ class Binding:
     process that it wakes up in is another. A client that several bots share has the gate of each.
     """
 
-    __slots__ = ("__weakref__", "found", "gates", "operations", "over", "probe", "rate_limit_used", "render", "seen")
+    __slots__ = (
+        "__weakref__",
+        "found",
+        "gates",
+        "operations",
+        "over",
+        "probe",
+        "rate_limit_used",
+        "render",
+        "seen",
+        "unclear",
+    )
 
     def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
@@ -71,6 +88,8 @@ class Binding:
         self.render = render
         self.seen = Seen()
         self.rate_limit_used: float | None = None
+        # Endpoints at which it was not clear whether an order or something else was sent.
+        self.unclear: set[str] = set()
 
     @property
     def closed(self) -> bool:
@@ -183,7 +202,7 @@ class _LogicalCall:
 
     def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:
         if live.more.requests:
-            order_answer(live, seen, result)
+            order_answer(live, seen, result, raw=True)
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
@@ -217,10 +236,10 @@ class _LogicalCall:
         # Whatever failed: what is over is not current any more.
         live.end_ns = live.end_ns or end_ns
         if live.more.gate_tokens:
-            said = {o.status for o in live.more.outcomes}
-            outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
-            for gate, token in live.more.gate_tokens:
-                gate.leave(token, outcome)
+            said = [_OUTCOMES.get(o.status, "answered") for o in live.more.outcomes] or ["answered"]
+            for i, (gate, token) in enumerate(live.more.gate_tokens):
+                # Each gate has a token for each order of a batch, in their order.
+                gate.leave(token, said[min(i % len(live.more.requests), len(said) - 1)])
 
 
 class UnifiedCall(_LogicalCall):
@@ -303,13 +322,16 @@ class EndpointCall(_LogicalCall):
             path, api = str(argument(args, kwargs, 0, "path", "")), argument(args, kwargs, 1, "api", "public")
             method, params = str(argument(args, kwargs, 2, "method", "GET")), argument(args, kwargs, 3, "params")
             endpoints = endpoints_of(type(client))
-            sends_orders = endpoints.sends_orders(method, path)
-            # Some venues have one endpoint for all: there the unified method says what it is.
-            if outer is not None and outer.operation.name.startswith("cancel_") and (method, path) in endpoints.others:
-                sends_orders = False
+            says = endpoints.says(method, path, params)
+            operation = _endpoint_name(path, api, method)
+            if says == "unclear":
+                # What the payload does not tell, the unified method does.
+                if outer is not None and _is_none(outer.operation.name, endpoints):
+                    return None
+                binding.unclear.add(f"{method} {path}")
+            sends_orders = says != "other"
             if outer is not None and not sends_orders:
                 return None
-            operation = _endpoint_name(path, api, method)
         except Exception as bug:
             failures.note("instrumentation", bug)
             # What cannot be told from an order must not pass a closed gate.
@@ -340,6 +362,11 @@ class EndpointCall(_LogicalCall):
             live.own().requests = (named,)
             for gate, token in live.more.gate_tokens:
                 gate.amend(token, named)
+
+
+def _is_none(operation: str, endpoints: Endpoints) -> bool:
+    """Whether a unified method uses the endpoint that orders go to for something else."""
+    return operation.startswith("cancel_") or operation in endpoints.users
 
 
 def _unread(probe: Probe, operation: str) -> OrderRequest:

@@ -13,8 +13,8 @@ from time import monotonic_ns
 from typing import Any
 
 from tradewatch.instrumentation.ccxt.numbers import exact, mapping
-from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
-from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, OrderStatus
+from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report, told_without_id
+from tradewatch.model import Balances, Fill, Mark, Money, OrderReport
 from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.live import LiveCall, Told
@@ -54,14 +54,19 @@ def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
     known[key] = value
 
 
-def order_answer(live: LiveCall, seen: Seen, result: Any) -> None:
-    """The answer to an order that was sent: one report for each order, and the fills that came with it."""
+def order_answer(live: LiveCall, seen: Seen, result: Any, *, raw: bool = False) -> None:
+    """The answer to an order that was sent: one report for each order, and the fills that came with it.
+
+    `raw` is an answer in the venue's own words, to a call below the unified methods.
+    """
     probe, now = live.probe, live.probe.clock.now_ns()
-    orders = result if type(result) is list else [result]
+    orders = list(result) if type(result) is list else [result]
+    # An answer may be cut short: what it leaves out of a batch is unknown.
+    orders += [None] * (len(live.more.requests) - len(orders))
     made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
     # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id.
     live.own().outcomes = tuple(
-        report_made or _without_id(live, i, order, now) for i, (report_made, order) in enumerate(made)
+        report_made or _without_id(live, i, order, now, raw=raw) for i, (report_made, order) in enumerate(made)
     )
     _orders(live, seen, [order for _, order in made], now)
 
@@ -86,10 +91,10 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
         more.fills += tuple(fills)
 
 
-def _without_id(live: LiveCall, i: int, order: Any, now: int) -> OrderReport:
+def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> OrderReport:
     """What became of an order that the answer gives no id."""
     request = live.more.requests[min(i, len(live.more.requests) - 1)]
-    status: OrderStatus = "rejected" if mapping(order).get("status") == "rejected" else "pending"
+    status = told_without_id(order, live.operation.name, raw=raw)
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
 

@@ -25,6 +25,10 @@ _CLIENT_IDS = ("newClientOrderId", "clOrdId", "orderLinkId", "cl_ord_id", "clien
 _ARGUMENTS = {
     "create_order": ("symbol", "type", "side", "amount", "price", "params"),
     "edit_order": ("id", "symbol", "type", "side", "amount", "price", "params"),
+    "create_twap_order": ("symbol", "side", "amount", "duration", "params"),
+    "create_convert_trade": ("id", "fromCode", "toCode", "amount", "params"),
+    "close_position": ("symbol", "side", "params"),
+    "close_all_positions": ("params",),
 }
 
 
@@ -42,6 +46,8 @@ def requests(
         )
     given = dict(zip(_ARGUMENTS.get(name, ()), args, strict=False))
     given.update(kwargs)
+    if name.startswith("close_"):
+        given["params"] = {**mapping(given.get("params")), "reduceOnly": True}
     return (_request(venue, account, operation, given),)
 
 
@@ -107,6 +113,23 @@ def report(venue: str, account: str, order: Any, seen_ns: int) -> OrderReport | 
         time_ns(changed),
         seen_ns,
     )
+
+
+def told_without_id(order: Any, operation: str, *, raw: bool) -> OrderStatus:
+    """What became of an order whose answer names no id.
+
+    Unknown, unless the venue said something of the order's state (Hyperliquid gives a waiting trigger order no id), or
+    the answer is one of positions. Of a venue's own answer (`raw`), which may name its ids in any way, unknown where
+    it is empty.
+    """
+    if raw:
+        return "pending" if order else "unknown"
+    order = mapping(order)
+    state = order.get("status")
+    if state == "rejected":
+        return "rejected"
+    said = order.get("info") and type(state) is str and state in _STATUS
+    return "pending" if said or operation.startswith("close_") else "unknown"
 
 
 def fills_of_order(account: str, order: Any, seen_ns: int) -> Iterator[Fill]:

@@ -23,7 +23,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 
 # Seen where they lead to: the convenience methods at create_order, streams (which wait for a message) not as calls.
-_SEEN_ELSEWHERE = re.compile(r"create_\w+_orders?(_with_cost)?(_ws)?|(un_)?watch_\w+|\w+_ws")
+_SEEN_ELSEWHERE = re.compile(r"create_\w+_orders?(_with_cost)?(_ws)?|(un_)?watch_\w+")
 
 
 def is_client(kind: type) -> bool:
@@ -155,7 +155,8 @@ class Ccxt:
         for owner in kind.__mro__:
             if owner is not object:
                 self._wrap_transport(owner)
-        for camel in (*client.has, "loadMarkets"):
+        # What sends orders is wrapped also where ccxt's own table of methods leaves it out.
+        for camel in dict.fromkeys((*client.has, "loadMarkets", *map(_camel, sorted(SENDS_ORDERS)))):
             name = _snake(camel)
             if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
                 self._wrap_unified(kind, name, camel)
@@ -185,6 +186,11 @@ class Ccxt:
 def _snake(camel: str) -> str:
     """`fetchOHLCVWs` → `fetch_ohlcv_ws`, as ccxt spells its methods."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", camel).lower()
+
+
+def _camel(snake: str) -> str:
+    first, *rest = snake.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def _symbol_at(function: Any) -> int | None:
