@@ -11,8 +11,16 @@ from msgspec.structs import replace
 
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
-from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
+from tradewatch.instrumentation.ccxt.errors import (
+    error_type,
+    failed_order_status,
+    failed_ws_order_status,
+    is_cancellation,
+    order_refused,
+)
+from tradewatch.instrumentation.ccxt.heard import Heard
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
+from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.model import Gate, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
 from tradewatch.runtime.failures import describe, failures
@@ -33,21 +41,9 @@ _SECRETS = (
     "walletAddress",
     "accountId",
 )
-# The unified methods that send orders.
-SENDS_ORDERS = frozenset({"create_convert_trade"}) | frozenset(
-    {
-        "create_order",
-        "create_orders",
-        "edit_order",
-        "edit_orders",
-        "create_order_ws",
-        "create_orders_ws",
-        "edit_order_ws",
-    }
-)
-
 
 _KEPT = failures.kept("instrumentation")
+_OUTCOMES: dict[str, Outcome] = {"unknown": "unknown", "refused": "refused"}
 
 
 class Binding:
@@ -57,7 +53,7 @@ class Binding:
     process that it wakes up in is another. A client that several bots share has the gate of each.
     """
 
-    __slots__ = ("__weakref__", "found", "gates", "operations", "over", "probe", "rate_limit_used", "render", "seen")
+    __slots__ = ("__weakref__", "found", "gates", "heard", "operations", "over", "probe", "render", "seen")
 
     def __init__(self, probe: Probe, gate: Gate, render: Callable[[Refusal], str], *, found: bool) -> None:
         self.found = found
@@ -70,7 +66,7 @@ class Binding:
         self.operations = probe.operations
         self.render = render
         self.seen = Seen()
-        self.rate_limit_used: float | None = None
+        self.heard = Heard()
 
     @property
     def closed(self) -> bool:
@@ -199,7 +195,12 @@ class _LogicalCall:
         with _KEPT:
             if live.more.requests:
                 by_get = endpoints_of(type(client)).placing_by_get
-                status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
+                # What never may have placed an order, a dry run say, counts as not sent.
+                sent = live.attempts if live.more.sent else ()
+                status = failed_order_status(error, sent, by_get)
+                if live.operation.name.endswith("_ws") and not live.more.sent:
+                    status = failed_ws_order_status(error)
+                now = live.probe.clock.now_ns()
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()
@@ -217,10 +218,11 @@ class _LogicalCall:
         # Whatever failed: what is over is not current any more.
         live.end_ns = live.end_ns or end_ns
         if live.more.gate_tokens:
-            said = {o.status for o in live.more.outcomes}
-            outcome: Outcome = "unknown" if "unknown" in said else "refused" if "refused" in said else "answered"
-            for gate, token in live.more.gate_tokens:
-                gate.leave(token, outcome)
+            outcomes = live.more.outcomes
+            for i, (gate, token) in enumerate(live.more.gate_tokens):
+                # Of each gate one token for each order, in their order.
+                n = i % len(live.more.requests)
+                gate.leave(token, _OUTCOMES.get(outcomes[n].status, "answered") if n < len(outcomes) else "answered")
 
 
 class UnifiedCall(_LogicalCall):

@@ -7,13 +7,14 @@ its id, so that polling the same list costs little.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic_ns
 from typing import Any
 
 from tradewatch.instrumentation.ccxt.numbers import exact, mapping
-from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report
+from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS, fill, fills_of_order, known_amounts, report
 from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, OrderStatus
 from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
@@ -22,6 +23,7 @@ from tradewatch.telemetry.live import LiveCall, Told
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 50_000
 _WIDEST_SPREAD = Decimal("0.2")
+_ID = re.compile(r"(?i)(o|ord|order|tx|uu)?[_-]?ids?")
 
 
 class Seen:
@@ -58,12 +60,18 @@ def order_answer(live: LiveCall, seen: Seen, result: Any) -> None:
     """The answer to an order that was sent: one report for each order, and the fills that came with it."""
     probe, now = live.probe, live.probe.clock.now_ns()
     orders = result if type(result) is list else [result]
-    made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
-    # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id.
+    # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id, and
+    # of half an answer the end is missing.
+    asked = len(live.more.requests)
+    told = [orders[i] if i < len(orders) else None for i in range(asked)]
     live.own().outcomes = tuple(
-        report_made or _without_id(live, i, order, now) for i, (report_made, order) in enumerate(made)
+        report(probe.venue, probe.account, order, now) or _without_id(live, i, order, now)
+        for i, order in enumerate(told)
     )
-    _orders(live, seen, [order for _, order in made], now)
+    if any(each.status == "unknown" for each in live.more.outcomes):
+        # Where it was seen before its answer came, it must be told of again to be known.
+        seen.orders.clear()
+    _orders(live, seen, orders, now)
 
 
 def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
@@ -87,11 +95,27 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
 
 
 def _without_id(live: LiveCall, i: int, order: Any, now: int) -> OrderReport:
-    """What became of an order that the answer gives no id."""
-    request = live.more.requests[min(i, len(live.more.requests) - 1)]
-    status: OrderStatus = "rejected" if mapping(order).get("status") == "rejected" else "pending"
+    """What became of an order that the unified answer gives no id.
+
+    ccxt makes such an order of half an answer and of a gateway's page too, and raises nothing. Below its unified
+    methods the answer is the venue's own, with an id under the venue's own name.
+    """
+    request = live.more.requests[i]
+    was_sent = live.more.sent or request.operation.endswith("_ws")
+    is_answered = request.operation not in SENDS_ORDERS and _names_an_id(order)
+    status: OrderStatus = "unknown" if was_sent and not is_answered else "pending"
+    if mapping(order).get("status") == "rejected":
+        status = "rejected"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
+
+
+def _names_an_id(answer: Any, depth: int = 5) -> bool:
+    """Whether a venue's own answer to an order has an id in it somewhere: orderId, ordId, txid, oid, ..."""
+    parts = list(answer.values()) if type(answer) is dict else answer if type(answer) is list else []
+    if type(answer) is dict and any(value and _ID.fullmatch(str(name)) for name, value in answer.items()):
+        return True
+    return depth > 0 and any(_names_an_id(part, depth - 1) for part in parts[:100])
 
 
 def _changed(venue: str, account: str, order: Any, seen: Seen, now: int) -> OrderReport | None:

@@ -20,6 +20,18 @@ _STATUS: dict[str, OrderStatus] = {
     "expired_in_match": "expired",
     "rejected": "rejected",
 }
+# The unified methods that send orders.
+SENDS_ORDERS = frozenset({"create_convert_trade"}) | frozenset(
+    {
+        "create_order",
+        "create_orders",
+        "edit_order",
+        "edit_orders",
+        "create_order_ws",
+        "create_orders_ws",
+        "edit_order_ws",
+    }
+)
 # How venues call the client id of an order that is placed, in their own parameters.
 _CLIENT_IDS = ("newClientOrderId", "clOrdId", "orderLinkId", "cl_ord_id", "client_order_id", "clientOid")
 _ARGUMENTS = {
