@@ -1,10 +1,16 @@
 """A collector: what an OTLP exporter sends arrives over a real socket and is decoded by OpenTelemetry's own classes."""
 
+import base64
 import contextlib
 import http.server
 import threading
 
 import pytest
+
+from tradewatch import paper
+from tradewatch.paper import candles, faults
+
+START_MS = 1_677_801_600_000
 
 
 class Collector:
@@ -151,3 +157,32 @@ class Canned:
 def canned():
     with contextlib.closing(Canned()) as place:
         yield place
+
+
+class Kraken:
+    """Paper exchanges that speak Kraken's protocol, and ccxt clients of them."""
+
+    secret = base64.b64encode(b"paper-secret").decode()
+
+    def __init__(self, stack, clock_at):
+        self._stack, self._clock_at = stack, clock_at
+
+    def venue(self, *rules, price=100):
+        """A served exchange whose price stands; `rules` are pairs of match and fault."""
+        lines = ["open_time,open,high,low,close,volume"]
+        lines += [f"{START_MS + n * 60_000},{price},{price},{price},{price},4" for n in range(30)]
+        record = candles.read_candles(lines, "rows")
+        account = paper.Account("paper-key", self.secret, {"BTC": "100", "USD": "1000000"})
+        markets, clock = [paper.Market("BTC/USD", record, 20)], self._clock_at(record.start_ns)
+        exchange = paper.Exchange(markets, [account], clock, paper.Fees(charged_in="quote"))
+        chosen = faults.Faults([faults.Rule(faults.Match(**match), faults.Fault(**fault)) for match, fault in rules])
+        return self._stack.enter_context(paper.serve_in_thread(exchange, venue="kraken", faults=chosen))
+
+    def client(self, api, server, **settings):
+        return api.client(server, api.ccxt.kraken, apiKey="paper-key", secret=self.secret, **settings)
+
+
+@pytest.fixture
+def kraken(clock_at):
+    with contextlib.ExitStack() as stack:
+        yield Kraken(stack, clock_at)

@@ -16,6 +16,7 @@ from tradewatch.instrumentation.ccxt.errors import (
     failed_order_status,
     failed_ws_order_status,
     is_cancellation,
+    is_doubtful,
     order_refused,
 )
 from tradewatch.instrumentation.ccxt.heard import Heard
@@ -175,7 +176,11 @@ class _LogicalCall:
         if binding is not None:
             with _KEPT:
                 self._answered(live, binding.seen, result)
-        self._end(live, end_ns, began_ns)
+        is_doubted = False
+        if live.more.requests and len(live.attempts) > 1:
+            with _KEPT:
+                is_doubted = is_doubtful(live.attempts, endpoints_of(type(client)).placing_by_get)
+        self._end(live, end_ns, began_ns, is_doubted=is_doubted)
 
     def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:
         if live.more.requests:
@@ -210,7 +215,7 @@ class _LogicalCall:
                 )
         self._end(live, end_ns, began_ns)
 
-    def _end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
+    def _end(self, live: LiveCall, end_ns: int, began_ns: int, *, is_doubted: bool = False) -> None:
         with _KEPT:
             live.probe.leave(live)
         with _KEPT:
@@ -222,7 +227,8 @@ class _LogicalCall:
             for i, (gate, token) in enumerate(live.more.gate_tokens):
                 # Of each gate one token for each order, in their order.
                 n = i % len(live.more.requests)
-                gate.leave(token, _OUTCOMES.get(outcomes[n].status, "answered") if n < len(outcomes) else "answered")
+                outcome = _OUTCOMES.get(outcomes[n].status, "answered") if n < len(outcomes) else "answered"
+                gate.leave(token, "unknown" if is_doubted else outcome)
 
 
 class UnifiedCall(_LogicalCall):

@@ -135,6 +135,16 @@ def failed_order_status(error: BaseException, attempts: Sequence[Attempt], by_ge
     return "rejected" if refused else "unknown"
 
 
+def is_doubtful(attempts: Sequence[Attempt], by_get: bool) -> bool:
+    """Whether an order that was answered may be at the venue twice: it was sent before, and that was not refused.
+
+    A venue may tell the second from the first by its client id, but some do so only while the first is open.
+    """
+    sent = [a for a in attempts if by_get or a.method != "GET"]
+    same = [a for a in sent[:-1] if (a.method, a.path) == (sent[-1].method, sent[-1].path)]
+    return any(a.error is not None and not a.refused for a in same)
+
+
 def failed_ws_order_status(error: BaseException) -> OrderStatus:
     """The same of an order over a websocket, of which no HTTP attempt is seen: it may be out but for a refusal."""
     if type(error).__name__ == "OrderRefused":
