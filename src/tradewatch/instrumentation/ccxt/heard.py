@@ -103,6 +103,8 @@ class Heard:
         is_kept = False
         for name in headers:
             header = _headers.get(name) or _header(name)
+            if header is _OTHER:
+                continue
             kind = header.kind
             if kind == "used":
                 named = f"{path.split('/', 2)[1]}_{header.name}"
