@@ -13,7 +13,6 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
@@ -184,6 +183,8 @@ def _seconds(value: str, now_ns: int) -> float | None:
     number = _number(value)
     if number is not None:
         return max(number, 0.0) if number < _WINDOWS_S["d"] * 30 else None
+    from email.utils import parsedate_to_datetime  # loaded by few bots before
+
     try:
         until = parsedate_to_datetime(value)
     except (ValueError, TypeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -85,6 +84,8 @@ def date_ns(value: str) -> int | None:
         day, at = value[:16], value[17:25]
         known, midnight_s = _midnight
         if day != known:
+            from email.utils import parsedate_to_datetime  # loaded by few bots before
+
             midnight_s = int(parsedate_to_datetime(f"{day} 00:00:00 GMT").timestamp())
             _midnight = day, midnight_s
         return (midnight_s + int(at[:2]) * 3600 + int(at[3:5]) * 60 + int(at[6:8])) * _S
