@@ -70,7 +70,7 @@ class Made:
     """Makes statuses and their parts."""
 
     portfolio, breaker, rule = staticmethod(portfolio), staticmethod(breaker), staticmethod(rule)
-    telemetry = Telemetry("http://127.0.0.1:9464/metrics", True, "tradewatch", 0, 0, (), ())
+    telemetry = Telemetry("http://127.0.0.1:9464/metrics", True, "tradewatch", 0, 0, (), {}, ())
 
     @staticmethod
     def status(**changes):
