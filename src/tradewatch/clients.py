@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 
 from tradewatch import status as said
 from tradewatch.breaker import OrderGate, explain
-from tradewatch.instrumentation.ccxt import WEIGHT_LIMITS, Binding, Ccxt, binding_of
+from tradewatch.instrumentation.ccxt import Binding, Ccxt, ClockOffset, Limit, binding_of
 from tradewatch.instrumentation.discovery import Search
 from tradewatch.runtime.failures import failures
 from tradewatch.semconv import Reading
@@ -67,6 +68,11 @@ class Accounts:
         return hashlib.blake2s(f"{exchange}:{key}".encode(), key=self._salt, digest_size=5).hexdigest()
 
 
+def _is_closed(client: Any) -> bool:
+    """Whether a client that had a session has none any more, as after an async client's `close()`."""
+    return "session" in client.__dict__ and client.__dict__["session"] is None
+
+
 class Clients:
     """Clients are held weakly: one that the bot lets go of can go.
 
@@ -76,6 +82,7 @@ class Clients:
         probe_of: makes a probe, given venue and account.
         accounts: names them.
         gone: told of a venue that no client is left of.
+        cells: whose bounds on attributes hold here too.
     """
 
     def __init__(
@@ -85,8 +92,11 @@ class Clients:
         probe_of: Callable[[str, str], Probe],
         accounts: Accounts,
         gone: Callable[[str], None],
+        *,
+        cells: Cells,
     ) -> None:
         self._ccxt = ccxt
+        self._cells = cells
         self._gate = gate
         self._probe_of = probe_of
         self._accounts = accounts
@@ -175,17 +185,57 @@ class Clients:
         """CPU time that the bot's threads spent for us in their calls."""
         return sum(binding.probe.overhead_ns for _, binding in self.mine()) + self._overhead_gone_ns
 
-    def rate_limits(self) -> Iterator[Reading]:
-        """What the venues say is used of their rate limits, and the limits."""
-        used: dict[str, float] = {}
-        for client, binding in self.mine():
-            if binding.rate_limit_used is not None:
-                used[client.exchange] = max(used.get(client.exchange, 0.0), binding.rate_limit_used)
-        for exchange, value in used.items():
-            yield Reading(m.RATE_LIMIT_USED, value, ((a.EXCHANGE.name, exchange),))
-            limit = WEIGHT_LIMITS.get(exchange)
-            if limit is not None:
-                yield Reading(m.RATE_LIMIT_LIMIT, limit, ((a.EXCHANGE.name, exchange),))
+    def venues(self) -> tuple[said.Venue, ...]:
+        """What the venues told of themselves to clients that are open; of several the most used, the best known."""
+        now_ns = time.monotonic_ns()
+        limits: dict[str, dict[str, Limit]] = {}
+        clocks: dict[str, ClockOffset] = {}
+        silent: dict[str, int] = {}
+        for made, client, binding in self._clients:
+            open_client = made()
+            if open_client is None or self._gate not in binding.gates or _is_closed(open_client):
+                continue
+            exchange, heard = client.exchange, binding.heard
+            silent[exchange] = max(silent.get(exchange, 0), heard.silent_until_ns)
+            known = limits.setdefault(exchange, {})
+            for name, one in heard.limits(now_ns).items():
+                before = known.get(name)
+                known[name] = one if before is None or (one.used or 0) > (before.used or 0) else before
+            clock, other = heard.clock(now_ns), clocks.get(exchange)
+            if clock is not None and (other is None or clock.uncertainty_s < other.uncertainty_s):
+                clocks[exchange] = clock
+        wall_ns = time.time_ns()
+        return tuple(
+            said.Venue(
+                exchange,
+                tuple(said.RateLimit(name, one.used, one.limit, one.remaining) for name, one in known.items()),
+                silent[exchange] if silent[exchange] > wall_ns else None,
+                None if (clock := clocks.get(exchange)) is None else clock.offset_s,
+                None if clock is None else clock.uncertainty_s,
+            )
+            for exchange, known in limits.items()
+        )
+
+    def readings(self) -> Iterator[Reading]:
+        """The same as metrics."""
+        admit = self._cells.cardinality.admit
+        for venue in self.venues():
+            of = (a.EXCHANGE.name, venue.exchange)
+            # What there is no room for is one series: that of which most is used.
+            shown = {admit(a.RATE_LIMIT.name, one.name): one for one in sorted(venue.rate_limits, key=said.share)}
+            for name, one in shown.items():
+                for metric, value in (
+                    (m.RATE_LIMIT_USED, one.used),
+                    (m.RATE_LIMIT_LIMIT, one.limit),
+                    (m.RATE_LIMIT_REMAINING, one.remaining),
+                ):
+                    if value is not None:
+                        yield Reading(metric, value, (of, (a.RATE_LIMIT.name, name)))
+            if venue.silent_until_ns is not None:
+                yield Reading(m.RETRY_AFTER, max(venue.silent_until_ns - time.time_ns(), 0) / 1e9, (of,))
+            if venue.clock_offset_s is not None and venue.clock_uncertainty_s is not None:
+                yield Reading(m.CLOCK_OFFSET, venue.clock_offset_s, (of,))
+                yield Reading(m.CLOCK_UNCERTAINTY, venue.clock_uncertainty_s, (of,))
 
     def _bind(self, client: Any, path: str, *, found: bool) -> None:
         exchange = str(getattr(client, "id", "") or type(client).__name__)

@@ -22,7 +22,12 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """Calls of one operation since the start. Latencies in seconds, read from histogram buckets; None without calls."""
+    """Calls of one operation since the start. Latencies in seconds, None without calls.
+
+    They are read from the histogram's buckets as Prometheus's `histogram_quantile` does, so each is in the same bucket
+    as the true one: off by less than that bucket's width (semconv's DURATION_BOUNDS_S). What exceeds the last bound is
+    told as that bound.
+    """
 
     exchange: str
     operation: str
@@ -31,6 +36,29 @@ class Operation(msgspec.Struct, frozen=True):
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """A rate limit of a venue as it last said: requests, orders or weight in its window; None where it does not say."""
+
+    name: str
+    used: float | None
+    limit: float | None
+    remaining: float | None
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """What a venue told of itself. None is not known, or, of `silent_until_ns`, that it wants no silence.
+
+    `silent_until_ns` is on this machine's clock. The venue's clock is ahead of it by `clock_offset_s`, give or take
+    `clock_uncertainty_s`.
+    """
+
+    exchange: str
+    rate_limits: tuple[RateLimit, ...]
+    silent_until_ns: int | None
+    clock_offset_s: float | None
+    clock_uncertainty_s: float | None
 
 
 class Telemetry(msgspec.Struct, frozen=True):
@@ -54,9 +82,10 @@ class Status(msgspec.Struct, frozen=True):
     """A bot at one moment.
 
     `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `attempts` are HTTP requests of all calls,
-    `throttle_s` the real seconds that calls waited in the clients' own rate limiters, both since the start. `orders`
-    are by status, `errors` by `error.type`, `limits` by name, `failures` of tradewatch's own by place. `overhead_cpu`
-    is of one core, None in the first seconds. `safety_alive` and `service_alive` say whether its two threads run;
+    `retries` those that were sent again after a failure, `throttle_s` the real seconds that calls waited in the
+    clients' own rate limiters, all since the start. `orders` are by status, `errors` by `error.type`, `limits` by name,
+    `failures` of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds. `safety_alive`
+    and `service_alive` say whether its two threads run;
     `state_folder` is None where nothing is kept.
     """
 
@@ -65,7 +94,9 @@ class Status(msgspec.Struct, frozen=True):
     since_ns: int
     clients: tuple[Client, ...]
     operations: tuple[Operation, ...]
+    venues: tuple[Venue, ...]
     attempts: int
+    retries: int
     throttle_s: float
     orders: dict[str, int]
     errors: dict[str, int]
@@ -80,6 +111,11 @@ class Status(msgspec.Struct, frozen=True):
     service_alive: bool
     state_folder: str | None
     notes: tuple[str, ...]
+
+
+def share(one: RateLimit) -> float:
+    """How much of a limit is used, 0 to 1; below 0 where that is not known."""
+    return one.used / one.limit if one.used is not None and one.limit else -1.0
 
 
 def operations(cells: Iterable[Cell]) -> tuple[Operation, ...]:

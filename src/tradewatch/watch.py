@@ -147,7 +147,7 @@ class Watch:
         tally = Tally(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
         self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
-        self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire)
+        self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
         self._safety = Safety(
             journal=self._journal,
@@ -245,7 +245,9 @@ class Watch:
             since_ns=self._since_ns,
             clients=tuple(client for client, _ in self._clients.mine()),
             operations=said.operations(self._cells),
+            venues=self._clients.venues(),
             attempts=self._safety.tally.attempts,
+            retries=self._safety.tally.retries.total(),
             throttle_s=self._safety.tally.throttle_ns / 1e9,
             orders=self._safety.tally.by_status(),
             errors=dict(self._safety.tally.errors),
@@ -409,7 +411,7 @@ class Watch:
             yield Reading(m.EXPORT_FAILURES, n, ((a.SIGNAL.name, signal),))
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
-        yield from self._clients.rate_limits()
+        yield from self._clients.readings()
 
     def _measure_overhead(self) -> None:
         now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns

@@ -10,7 +10,7 @@ from tradewatch.breaker import Status as BreakerStatus
 from tradewatch.model import Alert, Equity, Evidence, Rule
 from tradewatch.portfolio import PortfolioSnapshot, readings
 from tradewatch.rules import RuleStatus
-from tradewatch.status import Client, Operation, Telemetry
+from tradewatch.status import Client, Operation, RateLimit, Telemetry, Venue
 
 NOW_NS = int(datetime(2023, 3, 3, 1, 31, 42, tzinfo=UTC).timestamp()) * 10**9
 SINCE_NS = NOW_NS - 2_502 * 10**9
@@ -70,7 +70,7 @@ class Made:
     """Makes statuses and their parts."""
 
     portfolio, breaker, rule = staticmethod(portfolio), staticmethod(breaker), staticmethod(rule)
-    telemetry = Telemetry("http://127.0.0.1:9464/metrics", True, "tradewatch", 0, 0, (), ())
+    telemetry = Telemetry("http://127.0.0.1:9464/metrics", True, "tradewatch", 0, 0, (), {}, ())
 
     @staticmethod
     def status(**changes):
@@ -82,7 +82,8 @@ class Made:
                 Operation("binance", "create_order", 51, 4, 0.0013, 1.65, 7.5),
                 Operation("binance", "fetch_balance", 1, 0, None, None, None),
             ),
-            "attempts": 152, "throttle_s": 1.25,
+            "venues": (Venue("binance", (RateLimit("api_weight_1m", 212, 6000, 5788),), None, 0.004, 0.011),),
+            "attempts": 152, "retries": 2, "throttle_s": 1.25,
             "orders": {"open": 31, "filled": 16}, "errors": {"OrderNotFound": 4}, "portfolio": portfolio(),
             "limits": {"daily_loss": 0.03, "drawdown": 0.1}, "rules": RULES, "breaker": breaker(),
             "overhead_cpu": 0.053, "telemetry": Made.telemetry, "failures": {}, "safety_alive": True,

@@ -155,15 +155,30 @@ def test_a_duplicate_after_a_lost_answer_is_unknown(api, failing, application):
     assert [a["attributes"]["http.response.status_code"] for a in application.calls()[-1]["attempts"]] == [503, 400]
 
 
-def test_an_order_that_was_answered_in_the_second_attempt_is_known(api, failing, application):
+def test_an_order_that_was_answered_in_the_second_attempt_is_known_but_the_first_may_live(api, failing, application):
     fault = {"kind": "server_error", "status": 503, "at": "arrival"}
     options = {"maxRetriesOnFailure": 1, "fetchMarkets": {"types": ["spot"]}, "fetchMargins": False}
     place, client, watch = failing(({"operation": "order_place", "nth": (1,)}, fault), options=options)
     order = api.do(client.create_order(SYMBOL, "limit", "buy", 1, 50))
     tradewatch.shutdown()
     assert watch.status().orders == {"open": 1}
-    assert watch.status().breaker.unknown == ()
+    [doubted] = watch.status().breaker.unknown
+    assert (doubted.request.key.client_id, doubted.ambiguous) == (order["clientOrderId"], True)
     assert str(place.orders()[-1].order_id) == order["id"]
+
+
+def test_an_order_that_was_sent_again_without_a_client_id_may_be_there_twice(api, kraken, make_bot, watch_over):
+    fault = {"kind": "server_error", "status": 503, "at": "answer"}
+    place = kraken.venue(({"operation": "add_order", "nth": (1,)}, fault))
+    client = kraken.client(api, place, options={"maxRetriesOnFailure": 1})
+    api.do(client.load_markets())
+    watch = watch_over(make_bot(client), clock=place.exchange.clock)
+    order = api.do(client.create_order("BTC/USD", "limit", "buy", 1, 50))
+    placed = [str(entry.order_id) for entry in place.log.entries if entry.operation == "add_order"]
+    assert (len(set(placed)), placed[-1]) == (2, order["id"])
+    assert len(watch.status().breaker.unknown) == 1
+    tradewatch.shutdown()
+    assert watch.status().orders == {"pending": 1}
 
 
 @pytest.mark.parametrize("way", ["cancel", "wait_for"])

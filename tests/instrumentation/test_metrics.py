@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMet
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 import tradewatch
+from tradewatch.paper.faults import Latency
 from tradewatch.semconv import METRICS
 
 SYMBOL = "BTC/USDT"
@@ -166,3 +167,37 @@ def test_a_delta_reader_that_comes_later_is_served(blocking, venue, make_bot, wa
     tradewatch.shutdown()
     provider.shutdown()
     later.shutdown()
+
+
+def quantile_of_buckets(buckets, q):
+    """Prometheus's `histogram_quantile` of {le: cumulative count}, after `bucketQuantile` of its promql/quantile.go."""
+    bounds = sorted(buckets)
+    rank = q * buckets[bounds[-1]]
+    at = next((i for i, le in enumerate(bounds[:-1]) if buckets[le] >= rank), len(bounds) - 1)
+    if at == len(bounds) - 1:
+        return bounds[-2]
+    start, below = (bounds[at - 1], buckets[bounds[at - 1]]) if at else (0.0, 0.0)
+    return start + (bounds[at] - start) * ((rank - below) / (buckets[bounds[at]] - below))
+
+
+def test_percentiles_by_operation_are_those_of_prometheus_on_a_scrape(api, venue, make_bot, watch_over, scrape, until):
+    slow = [
+        ({"operation": "ticker_24hr", "nth": (n,)}, {"kind": "latency", "latency": Latency("fixed", 4.0 * n)})
+        for n in range(1, 9)
+    ]
+    place = venue(*slow, ({"operation": "ticker_24hr", "nth": (9,)}, {"kind": "server_error", "status": 503}))
+    client = api.client(place)
+    watch = watch_over(make_bot(client), clock=place.clock)
+    for _ in range(8):
+        api.do(client.fetch_ticker(SYMBOL))
+    with pytest.raises(api.ccxt.ExchangeNotAvailable):
+        api.do(client.fetch_ticker(SYMBOL))
+    buckets = Counter()
+    name = "trading_exchange_call_duration_seconds_bucket"
+    for (sample, labels), value in scrape(watch.status().telemetry.endpoint).items():
+        if sample == name and dict(labels)["trading_operation"] == "fetch_ticker":
+            buckets[float(dict(labels)["le"])] += value
+    [told] = [each for each in watch.status().operations if each.operation == "fetch_ticker"]
+    assert (told.calls, told.errors, buckets[float("inf")]) == (9, 1, 9)
+    for q, shown in ((0.5, told.p50_s), (0.95, told.p95_s), (0.99, told.p99_s)):
+        assert shown == pytest.approx(quantile_of_buckets(buckets, q), rel=1e-12)

@@ -3,7 +3,7 @@
 `_ns` is nanoseconds since the Unix epoch, `_mono_ns` nanoseconds of the monotonic clock. None is unknown, never zero.
 """
 
-from tradewatch.model.calls import Attempt, Call
+from tradewatch.model.calls import Attempt, Call, resent
 from tradewatch.model.clock import Clock
 from tradewatch.model.event import Event
 from tradewatch.model.halt import Gate, Halt, HaltState, Outcome, Refusal
@@ -51,4 +51,5 @@ __all__ = [
     "RuleState",
     "Sample",
     "Side",
+    "resent",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +11,12 @@ from tradewatch.model.orders import Balances, Fill, Mark, OrderReport, OrderRequ
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One HTTP attempt. `status` is None where no answer came; `error` is an `error.type` or None."""
+    """One HTTP attempt. `status` is None where no answer came; `error` is an `error.type` or None.
+
+    `refused` says that the answer was an explicit refusal: what was asked was not done. `nonce` is the one that was
+    sent, `nonce_error` what kind of fault the venue found in it or in the time; `retry_after_s` for how long the venue
+    wants silence.
+    """
 
     start_mono_ns: int
     end_mono_ns: int
@@ -19,6 +25,23 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     path: str
     status: int | None
     error: str | None
+    refused: bool = False
+    nonce: str | None = None
+    nonce_error: str | None = None
+    retry_after_s: float | None = None
+
+
+def resent(attempts: Sequence[Attempt]) -> Iterator[int]:
+    """For each attempt of a call how often its request had failed right before: 0 for one that repeats none.
+
+    Pages of a list are not repetitions: what was answered well is not sent again.
+    """
+    failed: dict[tuple[str, str], int] = {}
+    for attempt in attempts:
+        request = attempt.method, attempt.path
+        before = failed.get(request, 0)
+        failed[request] = 0 if attempt.error is None else before + 1
+        yield before
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -82,6 +82,24 @@ ORDER_AVERAGE = _a("trading.order.average", "span", "23431.7", "Average price of
 THROTTLE = _a(
     "trading.throttle.duration", "span", "0.05", "Seconds that the call waited in the client's own rate limiter."
 )
+RETRY_AFTER = _a(
+    "trading.retry_after.duration", "span", "5", "Seconds that the venue wants silence for, as its refusal said."
+)
+NONCE = _a("trading.nonce.value", "span", "1677804600123", "The nonce that was sent.")
+NONCE_ERROR = _a(
+    "trading.nonce.error.kind",
+    "metric and span",
+    "sequence",
+    "What the venue refused: sequence (not above the last one), too_low, clock_skew (a time instead of a nonce), or "
+    "unknown.",
+)
+RATE_LIMIT = _a(
+    "trading.rate_limit",
+    "metric",
+    "api_weight_1m",
+    "Which limit: of Binance its product, what counts and the window; of Bybit the endpoint's path.",
+    most=50,
+)
 ATTEMPTS = _a("trading.attempts", "span", "2", "HTTP attempts made.")
 CANCELLED = _a("trading.cancelled", "span", "true", "The bot cancelled the call while it ran; that is no error.")
 ERROR_TYPE = _a(
@@ -101,7 +119,7 @@ RESEND = _a(
     "http.request.resend_count",
     "span",
     "1",
-    "OpenTelemetry's name: how often the request was sent before; absent on the first.",
+    "OpenTelemetry's name: how often the request had failed and was sent again; absent on the first.",
 )
 URL_PATH = _a(
     "url.path", "span", "/api/v3/order", "OpenTelemetry's name: the path alone; the query carries the signature."

@@ -92,11 +92,71 @@ RATE_LIMIT_USED = _m(
     "trading.exchange.rate_limit.used",
     "gauge",
     "{request}",
-    "Weight used in the venue's window, as it last said.",
+    "Requests, orders or weight used in the venue's window, as its last answer said; for as long as the window, at "
+    "least a minute.",
     a.EXCHANGE,
+    a.RATE_LIMIT,
 )
 RATE_LIMIT_LIMIT = _m(
-    "trading.exchange.rate_limit.limit", "gauge", "{request}", "Weight that the venue allows in its window.", a.EXCHANGE
+    "trading.exchange.rate_limit.limit",
+    "gauge",
+    "{request}",
+    "What the venue said that it allows in that window; missing where no answer has told.",
+    a.EXCHANGE,
+    a.RATE_LIMIT,
+)
+RATE_LIMIT_REMAINING = _m(
+    "trading.exchange.rate_limit.remaining",
+    "gauge",
+    "{request}",
+    "What was left of that limit.",
+    a.EXCHANGE,
+    a.RATE_LIMIT,
+)
+RETRY_AFTER = _m(
+    "trading.exchange.retry_after",
+    "gauge",
+    "s",
+    "How much longer the venue wants silence, as a refusal of it said; missing while it wants none.",
+    a.EXCHANGE,
+)
+RETRIES = _m(
+    "trading.exchange.retries",
+    "counter",
+    "{request}",
+    "HTTP attempts that repeat one of the same call that had failed.",
+    a.EXCHANGE,
+    a.OPERATION,
+)
+CLOCK_OFFSET = _m(
+    "trading.exchange.clock.offset",
+    "gauge",
+    "s",
+    "The venue's clock less this machine's, as its answers told in the last ten minutes: positive where the venue's is "
+    "ahead.",
+    a.EXCHANGE,
+)
+CLOCK_UNCERTAINTY = _m(
+    "trading.exchange.clock.uncertainty",
+    "gauge",
+    "s",
+    "How far the offset may be from that, either way: half of the round trip, and of the resolution of what was told.",
+    a.EXCHANGE,
+)
+NONCE_GENERATED = _m(
+    "trading.nonce.generated",
+    "counter",
+    "{nonce}",
+    "Nonces sent; of venues that take a time there are none.",
+    a.EXCHANGE,
+)
+NONCE_ERRORS = _m(
+    "trading.nonce.errors",
+    "counter",
+    "{error}",
+    "Nonces and times that the venue refused, by HTTP attempt.",
+    a.EXCHANGE,
+    a.NONCE_ERROR,
 )
 ORDER_DURATION = _m(
     "trading.order.duration",

@@ -29,7 +29,7 @@ from opentelemetry.trace import (
     TracerProvider,
 )
 
-from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.model import Attempt, Call, OrderReport, resent
 from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
@@ -118,7 +118,8 @@ class Spans:
         asked = live.asked
         if asked is None or not asked.is_eager:
             return
-        n = sum((one.method, one.path) == (attempt.method, attempt.path) for one in live.attempts if one is not attempt)
+        attempts = live.attempts
+        n = next(n for one, n in zip(attempts, resent(attempts), strict=True) if one is attempt)
         span = self._tracer.start_span(
             attempt.method,
             trace.set_span_in_context(asked.span, live.parent),
@@ -192,11 +193,7 @@ class Spans:
 
     def _attempts(self, call: Call, asked: Asked) -> None:
         inside = Context({**call.parent, otel.SPAN_KEY: NonRecordingSpan(asked.span.get_span_context())})
-        before: dict[tuple[str, str], int] = {}
-        for attempt in call.attempts:
-            key = attempt.method, attempt.path
-            n = before.get(key, 0)
-            before[key] = n + 1
+        for attempt, n in zip(call.attempts, resent(call.attempts), strict=True):
             _, made = otel.made_from_record(
                 self._tracer,
                 attempt.method,
@@ -254,7 +251,9 @@ def _end_attributes(call: Call) -> dict[str, Value]:
 
 def _attempt_start(attempt: Attempt, n: int) -> dict[str, Value]:
     found = _endpoint(attempt.method, attempt.host, attempt.path, scrubber.known)
-    return {**found, a.RESEND.name: n} if n else found
+    if n:
+        found = {**found, a.RESEND.name: n}
+    return found if attempt.nonce is None else {**found, a.NONCE.name: scrubber.value(attempt.nonce)}
 
 
 @lru_cache(maxsize=1_024)
@@ -264,7 +263,14 @@ def _endpoint(method: str, host: str, path: str, known: int) -> dict[str, Value]
 
 
 def _attempt_end(attempt: Attempt) -> dict[str, Value]:
-    return _scrubbed({a.HTTP_STATUS.name: attempt.status, a.ERROR_TYPE.name: attempt.error})
+    return _scrubbed(
+        {
+            a.HTTP_STATUS.name: attempt.status,
+            a.ERROR_TYPE.name: attempt.error,
+            a.NONCE_ERROR.name: attempt.nonce_error,
+            a.RETRY_AFTER.name: attempt.retry_after_s,
+        }
+    )
 
 
 def _scrubbed(found: Mapping[str, Value | None]) -> dict[str, Value]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tradewatch.model import Attempt, Call, OrderReport
+from tradewatch.model import Attempt, Call, OrderReport, resent
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
@@ -21,6 +21,9 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.attempts = 0
         self.throttle_ns = 0
+        self.retries: Counter[tuple[str, str]] = Counter()
+        self.nonces: Counter[str] = Counter()
+        self.nonce_errors: Counter[tuple[str, str]] = Counter()
         self._cells = cells
         # By what they are told apart by; a call has one or more of them each time.
         self._attempts: dict[tuple[str, str, str, int | None, str | None], Cell] = {}
@@ -31,6 +34,8 @@ class Tally:
         """Count the orders of a call, its error, and its durations (its own was counted where it ended)."""
         self.attempts += len(call.attempts)
         self.throttle_ns += call.throttle_ns
+        if call.attempts:
+            self._look(call)
         note = self._cells.note
         for cell, duration_ns in self.timed(call):
             if cell is not call.cell:
@@ -40,6 +45,19 @@ class Tally:
             note(cell, duration_ns)
         if call.error is not None:
             self.errors[self._cells.cardinality.admit(a.ERROR_TYPE.name, call.error)] += 1
+
+    def _look(self, call: Call) -> None:
+        """Count what was sent again, and nonces."""
+        exchange = call.cell.exchange
+        if len(call.attempts) > 1:
+            again = sum(before > 0 for before in resent(call.attempts))
+            if again:
+                self.retries[exchange, call.cell.operation] += again
+        for attempt in call.attempts:
+            if attempt.nonce is not None:
+                self.nonces[exchange] += 1
+            if attempt.nonce_error is not None:
+                self.nonce_errors[exchange, attempt.nonce_error] += 1
 
     def timed(self, call: Call) -> Iterator[tuple[Cell, int]]:
         """Each duration of a call in nanoseconds, and the cell it belongs to; the call's own first."""
@@ -60,9 +78,16 @@ class Tally:
         return dict(counts)
 
     def readings(self) -> Iterator[Reading]:
-        """`trading.orders`."""
+        """`trading.orders`, retries, nonces."""
         for attributes, n in self.orders.items():
             yield Reading(m.ORDERS, n, tuple((name, str(value)) for name, value in attributes))
+
+        for (exchange, operation), n in self.retries.items():
+            yield Reading(m.RETRIES, n, ((a.EXCHANGE.name, exchange), (a.OPERATION.name, operation)))
+        for exchange, n in self.nonces.items():
+            yield Reading(m.NONCE_GENERATED, n, ((a.EXCHANGE.name, exchange),))
+        for (exchange, kind), n in self.nonce_errors.items():
+            yield Reading(m.NONCE_ERRORS, n, ((a.EXCHANGE.name, exchange), (a.NONCE_ERROR.name, kind)))
 
     def _throttle(self, of: Cell) -> Cell:
         key = (of.exchange, of.operation)

@@ -58,7 +58,9 @@ def test_what_a_running_watch_exports_is_what_is_listed(blocking, venue, make_bo
     exported = {name: {k for key in points for k, _ in key} for name, points in application.points().items()}
     assert set(exported) <= set(known)
     assert {name: used - known[name] for name, used in exported.items() if used - known[name]} == {}
-    # Present after 5 s, after a failure of ours, with exporters of ours, and where a client has waited.
+    # Present after 5 s, after a failure of ours, with exporters of ours, where a client has waited, and where a venue
+    # refused or takes nonces.
     rare = {"tradewatch.overhead.cpu", "tradewatch.job.failures", "tradewatch.export.failures"}
-    rare.add("trading.exchange.throttle.duration")
+    rare |= {"trading.exchange.throttle.duration", "trading.exchange.retry_after", "trading.exchange.retries"}
+    rare |= {"trading.nonce.generated", "trading.nonce.errors"}
     assert set(known) - set(exported) - rare == set()

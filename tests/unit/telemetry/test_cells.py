@@ -1,5 +1,7 @@
 """Cells count exactly, and their quantiles are Prometheus's."""
 
+import bisect
+import math
 import threading
 
 from hypothesis import given
@@ -41,6 +43,15 @@ def reference(counts, q):
 def test_a_quantile_is_prometheus_own(durations, q):
     counts = counted(durations).counts
     assert abs(quantile_s(counts, q) - reference(counts, q)) < 1e-12
+
+
+@given(st.lists(st.integers(0, 30 * 10**9), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_a_quantile_is_in_the_bucket_of_the_true_one(durations, q):
+    true_ns = sorted(durations)[max(0, math.ceil(q * len(durations)) - 1)]
+    told_s = quantile_s(counted(durations).counts, q)
+    i = bisect.bisect_left(BOUNDS_NS, true_ns)
+    low, high = (DURATION_BOUNDS_S[i - 1] if i else 0.0), DURATION_BOUNDS_S[i]
+    assert low <= told_s <= high
 
 
 def test_without_calls_there_is_no_quantile():

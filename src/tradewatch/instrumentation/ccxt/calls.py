@@ -11,8 +11,17 @@ from msgspec.structs import replace
 
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of
-from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
+from tradewatch.instrumentation.ccxt.errors import (
+    error_type,
+    failed_order_status,
+    failed_ws_order_status,
+    is_cancellation,
+    is_doubtful,
+    order_refused,
+)
+from tradewatch.instrumentation.ccxt.heard import Heard
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
+from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.model import Gate, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
 from tradewatch.runtime.failures import describe, failures
@@ -33,27 +42,9 @@ _SECRETS = (
     "walletAddress",
     "accountId",
 )
-# The unified methods that send orders.
-SENDS_ORDERS = frozenset(
-    {
-        "create_order",
-        "create_orders",
-        "create_twap_order",
-        "create_convert_trade",
-        "edit_order",
-        "edit_orders",
-        "close_position",
-        "close_all_positions",
-        "create_order_ws",
-        "create_orders_ws",
-        "edit_order_ws",
-        "edit_orders_ws",
-    }
-)
 
-
-_OUTCOMES: Mapping[str, Outcome] = {"unknown": "unknown", "refused": "refused"}
 _KEPT = failures.kept("instrumentation")
+_OUTCOMES: dict[str, Outcome] = {"unknown": "unknown", "refused": "refused"}
 
 
 class Binding:
@@ -67,10 +58,10 @@ class Binding:
         "__weakref__",
         "found",
         "gates",
+        "heard",
         "operations",
         "over",
         "probe",
-        "rate_limit_used",
         "render",
         "seen",
         "unclear",
@@ -87,7 +78,7 @@ class Binding:
         self.operations = probe.operations
         self.render = render
         self.seen = Seen()
-        self.rate_limit_used: float | None = None
+        self.heard = Heard()
         # Endpoints at which it was not clear whether an order or something else was sent.
         self.unclear: set[str] = set()
 
@@ -198,7 +189,11 @@ class _LogicalCall:
         if binding is not None:
             with _KEPT:
                 self._answered(live, binding.seen, result)
-        self._end(live, end_ns, began_ns)
+        is_doubted = False
+        if live.more.requests and len(live.attempts) > 1:
+            with _KEPT:
+                is_doubted = is_doubtful(live.attempts, endpoints_of(type(client)).placing_by_get)
+        self._end(live, end_ns, began_ns, is_doubted=is_doubted)
 
     def _answered(self, live: LiveCall, seen: Seen, result: Any) -> None:
         if live.more.requests:
@@ -218,7 +213,12 @@ class _LogicalCall:
         with _KEPT:
             if live.more.requests:
                 by_get = endpoints_of(type(client)).placing_by_get
-                status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
+                # What never may have placed an order, a dry run say, counts as not sent.
+                sent = live.attempts if live.more.sent else ()
+                status = failed_order_status(error, sent, by_get)
+                if live.operation.name.endswith("_ws") and not live.more.sent:
+                    status = failed_ws_order_status(error)
+                now = live.probe.clock.now_ns()
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()
@@ -228,7 +228,7 @@ class _LogicalCall:
                 )
         self._end(live, end_ns, began_ns)
 
-    def _end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
+    def _end(self, live: LiveCall, end_ns: int, began_ns: int, *, is_doubted: bool = False) -> None:
         with _KEPT:
             live.probe.leave(live)
         with _KEPT:
@@ -236,10 +236,12 @@ class _LogicalCall:
         # Whatever failed: what is over is not current any more.
         live.end_ns = live.end_ns or end_ns
         if live.more.gate_tokens:
-            said = [_OUTCOMES.get(o.status, "answered") for o in live.more.outcomes] or ["answered"]
+            outcomes = live.more.outcomes
             for i, (gate, token) in enumerate(live.more.gate_tokens):
-                # Each gate has a token for each order of a batch, in their order.
-                gate.leave(token, said[min(i % len(live.more.requests), len(said) - 1)])
+                # Of each gate one token for each order, in their order.
+                n = i % len(live.more.requests)
+                outcome = _OUTCOMES.get(outcomes[n].status, "answered") if n < len(outcomes) else "answered"
+                gate.leave(token, "unknown" if is_doubted else outcome)
 
 
 class UnifiedCall(_LogicalCall):

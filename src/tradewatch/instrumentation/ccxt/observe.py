@@ -61,14 +61,17 @@ def order_answer(live: LiveCall, seen: Seen, result: Any, *, raw: bool = False) 
     """
     probe, now = live.probe, live.probe.clock.now_ns()
     orders = list(result) if type(result) is list else [result]
-    # An answer may be cut short: what it leaves out of a batch is unknown.
-    orders += [None] * (len(live.more.requests) - len(orders))
-    made = [(report(probe.venue, probe.account, order, now), order) for order in orders]
-    # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id.
+    # One for each order that was asked for, in their order: in a batch some may have been rejected, without an id, and
+    # of half an answer the end is missing.
+    told = [orders[i] if i < len(orders) else None for i in range(len(live.more.requests))]
     live.own().outcomes = tuple(
-        report_made or _without_id(live, i, order, now, raw=raw) for i, (report_made, order) in enumerate(made)
+        report(probe.venue, probe.account, order, now) or _without_id(live, i, order, now, raw=raw)
+        for i, order in enumerate(told)
     )
-    _orders(live, seen, [order for _, order in made], now)
+    if any(each.status == "unknown" for each in live.more.outcomes):
+        # Where it was seen before its answer came, it must be told of again to be known.
+        seen.orders.clear()
+    _orders(live, seen, orders, now)
 
 
 def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
@@ -92,9 +95,11 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
 
 
 def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> OrderReport:
-    """What became of an order that the answer gives no id."""
-    request = live.more.requests[min(i, len(live.more.requests) - 1)]
+    """What became of an order that the answer gives no id; what was only checked was never sent."""
+    request = live.more.requests[i]
     status = told_without_id(order, live.operation.name, raw=raw)
+    if status == "unknown" and not (live.more.sent or request.operation.endswith("_ws")):
+        status = "pending"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
 

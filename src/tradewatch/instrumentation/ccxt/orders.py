@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,24 @@ _STATUS: dict[str, OrderStatus] = {
     "expired_in_match": "expired",
     "rejected": "rejected",
 }
+# The unified methods that send orders.
+SENDS_ORDERS = frozenset(
+    {
+        "create_order",
+        "create_orders",
+        "create_twap_order",
+        "create_convert_trade",
+        "edit_order",
+        "edit_orders",
+        "close_position",
+        "close_all_positions",
+        "create_order_ws",
+        "create_orders_ws",
+        "edit_order_ws",
+        "edit_orders_ws",
+    }
+)
+_ID = re.compile(r"(?i)(o|ord|order|tx|uu)?[_-]?ids?")
 # How venues call the client id of an order that is placed, in their own parameters.
 _CLIENT_IDS = ("newClientOrderId", "clOrdId", "orderLinkId", "cl_ord_id", "client_order_id", "clientOid")
 _ARGUMENTS = {
@@ -116,20 +135,28 @@ def report(venue: str, account: str, order: Any, seen_ns: int) -> OrderReport | 
 
 
 def told_without_id(order: Any, operation: str, *, raw: bool) -> OrderStatus:
-    """What became of an order whose answer names no id.
+    """What became of an order that was sent and whose answer names no id.
 
     Unknown, unless the venue said something of the order's state (Hyperliquid gives a waiting trigger order no id), or
-    the answer is one of positions. Of a venue's own answer (`raw`), which may name its ids in any way, unknown where
-    it is empty.
+    the answer is one of positions: ccxt makes an order of half an answer and of a gateway's page too, and raises
+    nothing. A venue's own answer (`raw`) has ids under its own names; unknown where it has none.
     """
     if raw:
-        return "pending" if order else "unknown"
+        return "pending" if _names_an_id(order) else "unknown"
     order = mapping(order)
     state = order.get("status")
     if state == "rejected":
         return "rejected"
     said = order.get("info") and type(state) is str and state in _STATUS
     return "pending" if said or operation.startswith("close_") else "unknown"
+
+
+def _names_an_id(answer: Any, depth: int = 5) -> bool:
+    """Whether a venue's own answer to an order has an id in it somewhere: orderId, ordId, txid, oid, ..."""
+    parts = list(answer.values()) if type(answer) is dict else answer if type(answer) is list else []
+    if type(answer) is dict and any(value and _ID.fullmatch(str(name)) for name, value in answer.items()):
+        return True
+    return depth > 0 and any(_names_an_id(part, depth - 1) for part in parts[:100])
 
 
 def fills_of_order(account: str, order: Any, seen_ns: int) -> Iterator[Fill]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from time import monotonic_ns
@@ -11,30 +12,43 @@ from urllib.parse import urlsplit
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
 
 from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
-from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
-from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation
+from tradewatch.instrumentation.ccxt.endpoints import endpoints_of, is_test
+from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation, is_refusal, nonce_error
 from tradewatch.model import Attempt
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.live import LiveCall
 from tradewatch.telemetry.otel import get_context, set_context
 from tradewatch.telemetry.probe import put_back
 
-# Request weight a minute and address, as the venues' documents state it; the answers name what was used alone.
-WEIGHT_LIMITS = {"binance": 6000.0, "binanceus": 1200.0}
 _EDIT_S = 8.0
 _KEPT = failures.kept("instrumentation")
-_USED_WEIGHT = "x-mbx-used-weight-1m"
+# A nonce in a request: of a form, a query or a JSON body.
+_NONCE = re.compile(r'(?:^|[?&{,\s"])nonce"?\s*[=:]\s*"?(\d{1,30})')
+_ONLY_CHECKED = re.compile(r'(?i)(?:^|[?&{,\s"])validate"?\s*[=:]\s*"?true')
 
 
 class _Sent:
     """One HTTP attempt that is under way. A `fetch` of the bot's own class is `is_around` the one that it calls."""
 
-    __slots__ = ("is_around", "live", "method", "start_ns", "status", "suppressed", "token", "url")
+    __slots__ = (
+        "is_around",
+        "live",
+        "method",
+        "nonce",
+        "retry_after_s",
+        "start_ns",
+        "status",
+        "suppressed",
+        "token",
+        "url",
+    )
 
-    def __init__(self, live: LiveCall, method: str, url: str) -> None:
+    def __init__(self, live: LiveCall, method: str, url: str, nonce: str | None) -> None:
         self.live = live
         self.method = method
         self.url = url
+        self.nonce = nonce
+        self.retry_after_s: float | None = None
         self.is_around = False
         self.status: int | None = None
         self.token: Token[_Sent | None] | None = None
@@ -60,10 +74,13 @@ class HttpAttempt:
             binding = binding_of(client)
             if binding is not None and not self._edit_goes_on(live):
                 refuse_if_closed(live, binding)
-            live.own().sent = True
+            if not _is_dry(args, kwargs):
+                live.own().sent = True
+        nonce = None
         with _KEPT:
             live.operation.probe.identify(client)
-        sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")))
+            nonce = _nonce(args, kwargs)
+        sent = _Sent(live, method, str(argument(args, kwargs, 0, "url", "")), nonce)
         outer = _SENT.get()
         if outer is not None and outer.live is live:
             outer.is_around = True
@@ -109,6 +126,10 @@ class HttpAttempt:
                 path,
                 sent.status,
                 None if error is None else error_type(error),
+                error is not None and is_refusal(error, sent.status),
+                sent.nonce,
+                None if error is None else nonce_error(error),
+                sent.retry_after_s,
             )
             # No call stands inside the statement, so no attempt of another thread is lost.
             live.attempts += (attempt,)
@@ -121,6 +142,24 @@ def _endpoint(url: str) -> tuple[str, str]:
     """Host and path of a URL without its query: the same few, over and over, where signed URLs are each another one."""
     where = urlsplit(url)
     return where.hostname or "", where.path
+
+
+def _nonce(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The nonce of a request as it is sent: in its body, its query or a header. Binance's timestamp is none."""
+    for text in (argument(args, kwargs, 3, "body"), argument(args, kwargs, 0, "url")):
+        found = _NONCE.search(text) if type(text) is str else None
+        if found is not None:
+            return found[1]
+    for name, value in (argument(args, kwargs, 2, "headers") or {}).items():
+        if "nonce" in name.lower():
+            return str(value)[:40]
+    return None
+
+
+def _is_dry(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an order is only checked by the venue: an endpoint for tests, or Kraken's `validate`."""
+    url, body = str(argument(args, kwargs, 0, "url", "")), argument(args, kwargs, 3, "body")
+    return is_test(url.partition("?")[0]) or (type(body) is str and _ONLY_CHECKED.search(body) is not None)
 
 
 def _without_others() -> tuple[Any, Any]:
@@ -155,18 +194,23 @@ class Answer:
     """`on_rest_response`, which ccxt calls with status and headers before it looks for errors in the body."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note the status and the weight used; the call itself is left alone."""
+        """Note the status, and what the answer tells of the venue; the call itself is left alone."""
         with _KEPT:
-            sent = _SENT.get()
+            sent, status = _SENT.get(), argument(args, kwargs, 0, "code")
+            if type(status) is not int:
+                return
             if sent is not None:
-                status = argument(args, kwargs, 0, "code")
-                sent.status = status if type(status) is int else None
-            binding = binding_of(client)
-            headers = argument(args, kwargs, 4, "response_headers")
-            if binding is not None and headers:
-                used = headers.get(_USED_WEIGHT) or headers.get("X-MBX-USED-WEIGHT-1M")
-                if used is not None:
-                    binding.rate_limit_used = float(used)
+                sent.status = status
+            binding, headers = binding_of(client), argument(args, kwargs, 4, "response_headers")
+            if binding is None or not headers:
+                return
+            url, body = str(argument(args, kwargs, 2, "url", "")), argument(args, kwargs, 5, "response_body")
+            asked_ns = None if sent is None else sent.start_ns
+            retry_after_s = binding.heard.answer(
+                binding.probe.venue, url, status, headers, body=body, asked_mono_ns=asked_ns
+            )
+            if sent is not None:
+                sent.retry_after_s = retry_after_s
 
     def succeed(self, client: Any, state: Any, result: Any) -> None:
         """Never reached: `begin` keeps no state."""

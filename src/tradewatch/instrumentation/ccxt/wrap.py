@@ -14,8 +14,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from tradewatch.instrumentation.ccxt.calls import BINDING, SENDS_ORDERS, Binding, EndpointCall, UnifiedCall, secrets_of
+from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, EndpointCall, UnifiedCall, secrets_of
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
+from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
 from tradewatch.instrumentation.discovery import ancestry
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
