@@ -137,6 +137,8 @@ class Naive:
         if _ATTEMPT.get() is not None:
             _ATTEMPT.get()["http.response.status_code"] = args[0]
             trace.get_current_span().set_attribute("http.response.status_code", args[0])
+            if args[0] in (418, 429) and "Retry-After" in args[4]:
+                trace.get_current_span().set_attribute("trading.retry_after.duration", float(args[4]["Retry-After"]))
         return _Part()
 
 
@@ -211,7 +213,9 @@ class _Attempt:
     def __init__(self, naive, url, method="GET"):
         where, self.call = urlsplit(url), _CURRENT.get()
         self.told = {"http.request.method": method, "server.address": where.hostname, "url.path": where.path}
-        before = sum(all(one[k] == v for k, v in self.told.items()) for one in self.call.attempts)
+        # What failed and is sent again.
+        failed = [one for one in self.call.attempts if "error.type" in one]
+        before = sum(all(one[k] == v for k, v in self.told.items()) for one in failed)
         if before:
             self.told["http.request.resend_count"] = before
         self.current = naive.tracer.start_as_current_span(method, kind=SpanKind.CLIENT, attributes=dict(self.told))

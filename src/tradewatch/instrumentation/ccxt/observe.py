@@ -95,10 +95,10 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
 
 
 def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> OrderReport:
-    """What became of an order that the answer gives no id; what was only checked was never sent."""
+    """What became of an order that the answer gives no id; what was only checked (a dry run) was never sent."""
     request = live.more.requests[i]
     status = told_without_id(order, live.operation.name, raw=raw)
-    if status == "unknown" and not (live.more.sent or request.operation.endswith("_ws")):
+    if status == "unknown" and live.attempts and not live.more.sent:
         status = "pending"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
