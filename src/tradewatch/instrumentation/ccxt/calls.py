@@ -11,7 +11,13 @@ from msgspec.structs import replace
 
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of
-from tradewatch.instrumentation.ccxt.errors import error_type, failed_order_status, is_cancellation, order_refused
+from tradewatch.instrumentation.ccxt.errors import (
+    error_type,
+    failed_order_status,
+    is_cancellation,
+    order_refused,
+    streamed_order_status,
+)
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.model import Gate, OrderKey, OrderReport, OrderRequest, Outcome, Refusal
@@ -65,6 +71,7 @@ class Binding:
 
     __slots__ = (
         "__weakref__",
+        "feed",
         "found",
         "gates",
         "operations",
@@ -87,6 +94,7 @@ class Binding:
         self.operations = probe.operations
         self.render = render
         self.seen = Seen()
+        self.feed = probe.traffic.feed(probe.venue)
         self.rate_limit_used: float | None = None
         # Endpoints at which it was not clear whether an order or something else was sent.
         self.unclear: set[str] = set()
@@ -217,8 +225,12 @@ class _LogicalCall:
         binding = binding_of(client)
         with _KEPT:
             if live.more.requests:
-                by_get = endpoints_of(type(client)).placing_by_get
-                status, now = failed_order_status(error, live.attempts, by_get), live.probe.clock.now_ns()
+                now = live.probe.clock.now_ns()
+                if live.operation.name.endswith("_ws"):
+                    status = streamed_order_status(error, live.more.written)
+                else:
+                    by_get = endpoints_of(type(client)).placing_by_get
+                    status = failed_order_status(error, live.attempts, by_get)
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()

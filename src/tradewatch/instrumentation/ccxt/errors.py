@@ -68,6 +68,16 @@ def failed_order_status(error: BaseException, attempts: Sequence[Attempt], by_ge
     return "unknown"
 
 
+def streamed_order_status(error: BaseException, written: bool) -> OrderStatus:
+    """What became of an order whose websocket call raised: an error of the venue's own is its answer."""
+    if type(error).__name__ == "OrderRefused":
+        return "refused"
+    if not written:
+        return "cancelled" if is_cancellation(error) else "rejected"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "rejected" if "ExchangeError" in names or names & _EXPLICIT else "unknown"
+
+
 _refused: type[Exception] | None = None
 
 
