@@ -153,7 +153,7 @@ def venue():
 def redirected(value, url):
     if isinstance(value, dict):
         return {key: redirected(item, url) for key, item in value.items()}
-    return re.sub(r"^https?://[^/]+", url, value)
+    return re.sub(r"^(http|ws)s?://[^/]+", lambda found: found[1] + url.removeprefix("http"), value)
 
 
 def pointed(cls, url, **settings):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tradewatch.breaker import Breaker
 from tradewatch.breaker import metrics as breaker_metrics
 from tradewatch.memory import Memory
-from tradewatch.model import Alert, Call, Clock, Evidence, Rule
+from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
 from tradewatch.rules import Engine, Group
@@ -22,6 +22,7 @@ from tradewatch.telemetry.live import LiveCall
 from tradewatch.telemetry.probe import recorded
 from tradewatch.telemetry.samples import Samples
 from tradewatch.telemetry.tally import Tally
+from tradewatch.telemetry.traffic import Traffic
 
 # Prices wait this long at most; orders and fills wake the thread.
 COALESCE_S = 0.05
@@ -38,6 +39,7 @@ class Safety:
         journal: what the bot's threads wrote down.
         cells: what they counted.
         tally: what is counted here.
+        traffic: what came over streams.
         breaker: what a firing rule with `action: halt` trips.
         portfolio: the books.
         memory: what of them must survive.
@@ -55,6 +57,7 @@ class Safety:
         journal: Journal,
         cells: Cells,
         tally: Tally,
+        traffic: Traffic,
         breaker: Breaker,
         portfolio: Portfolio,
         memory: Memory,
@@ -66,7 +69,9 @@ class Safety:
         others: Callable[[], Iterator[Reading]],
     ) -> None:
         self.tally = tally
+        self._cells = cells
         self._cardinality = cells.cardinality
+        self._traffic = traffic
         self._journal = journal
         self._breaker = breaker
         self._portfolio = portfolio
@@ -138,6 +143,22 @@ class Safety:
             with failures.kept("booking"):
                 changed = self._take(live, stretch) or changed
             stretch.step()
+        for read, *given in self._journal.quotes():
+            self._heard_at_ns = time.monotonic_ns()
+            with failures.kept("booking"):
+                changed = self._mark(read(*given).marks, stretch) or changed
+        for cell, lag_ns in self._traffic.lags():
+            cell.count(lag_ns)
+            self._cells.note(cell, lag_ns)
+            stretch.step()
+        return changed
+
+    def _mark(self, marks: Iterable[Mark], stretch: Stretch) -> bool:
+        changed = False
+        for mark in marks:
+            changed = self._portfolio.mark(mark) or changed
+            self._memory.mark(mark)
+            stretch.step()
         return changed
 
     def _take(self, live: LiveCall, stretch: Stretch) -> bool:
@@ -152,11 +173,7 @@ class Safety:
         """Take in what a call told; whether an acting rule may read something else now."""
         books = self._portfolio
         self.tally.book(call)
-        changed = bool(call.requests)
-        for mark in call.marks:
-            changed = books.mark(mark) or changed
-            self._memory.mark(mark)
-            stretch.step()
+        changed = self._mark(call.marks, stretch) or bool(call.requests)
         # Fills before reports: an order without its trades would be booked provisionally first.
         for fill in call.fills:
             if books.fill(fill):

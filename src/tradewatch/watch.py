@@ -45,6 +45,7 @@ from tradewatch.telemetry.probe import Probe
 from tradewatch.telemetry.providers import SCOPE, Providers, connect
 from tradewatch.telemetry.spans import spans_to
 from tradewatch.telemetry.tally import Tally
+from tradewatch.telemetry.traffic import Traffic
 
 _STOP_S = 1.8
 _OVERHEAD_EVERY_NS = 5_000_000_000
@@ -145,6 +146,7 @@ class Watch:
         self._span_extra = {**extra, a.STRATEGY.name: self._strategy} if self._strategy is not None else extra
         self._spans = spans_to(providers.tracer_provider, SCOPE, self._span_extra)
         tally = Tally(self._cells)
+        self._traffic = Traffic(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
         self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
@@ -153,6 +155,7 @@ class Watch:
             journal=self._journal,
             cells=self._cells,
             tally=tally,
+            traffic=self._traffic,
             breaker=self._breaker,
             portfolio=Portfolio(self._clock, currency),
             memory=self._memory,
@@ -370,7 +373,8 @@ class Watch:
             return error
 
     def _probe(self, exchange: str, account: str) -> Probe:
-        return Probe(exchange, account, self._cells, self._journal, self._clock, spans=self._spans)
+        spans, traffic = self._spans, self._traffic
+        return Probe(exchange, account, self._cells, self._journal, self._clock, spans=spans, traffic=traffic)
 
     def _notes(self) -> tuple[str, ...]:
         shared = self._clients.shared
@@ -412,6 +416,7 @@ class Watch:
         for place, n in list(failures.counts.items()):
             yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
         yield from self._clients.readings()
+        yield from self._traffic.readings()
 
     def _measure_overhead(self) -> None:
         now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns

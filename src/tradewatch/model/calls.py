@@ -47,7 +47,8 @@ def resent(attempts: Sequence[Attempt]) -> Iterator[int]:
 class Call(msgspec.Struct, frozen=True):
     """One logical call of a client, retries and the client's own throttle wait included, and what it told us.
 
-    `cell` is where its duration is counted (opaque to all but telemetry), `parent` the OpenTelemetry context that was
+    `cell` is where its duration is counted (opaque to all but telemetry; None where a stream told it: that is no call),
+    `parent` the OpenTelemetry context that was
     current when it began, in which the call's own span is not yet current; `span` leads to that one (opaque to all but
     telemetry, None where nobody wants spans). `error` is an `error.type`; None for success and for a call that was
     cancelled.

@@ -57,6 +57,13 @@ ORDER_STATUS = _a(
     "pending, open, filled, cancelled, expired, rejected (by the venue), refused (by the breaker: never sent), or "
     "unknown (sent, and no answer that says what became of it).",
 )
+CHANNEL = _a(
+    "trading.channel",
+    "metric and span",
+    "ticker",
+    "What a stream tells of: ticker, trades, order_book, ohlcv, orders, my_trades, balance, positions, or other (what "
+    "a venue sends beside: confirmations, heartbeats).",
+)
 CURRENCY = _a(
     "trading.currency", "metric", "USDT", "The currency of an amount of money; nothing is summed across currencies."
 )
@@ -78,6 +85,8 @@ CLIENT_ID = _a("trading.order.client_id", "span", "x-4f2a", "The bot's id of an 
 ORDER_PRICE = _a("trading.order.price", "span", "23431.9", "Limit price, quote per base.")
 ORDER_AMOUNT = _a("trading.order.amount", "span", "0.01", "Amount asked for, base currency.")
 ORDER_FILLED = _a("trading.order.filled", "span", "0.004", "Amount filled when the answer came, base currency.")
+FILL_PRICE = _a("trading.fill.price", "span", "23431.7", "Price of a trade that a stream told of, quote per base.")
+FILL_AMOUNT = _a("trading.fill.amount", "span", "0.004", "Its amount, base currency.")
 ORDER_AVERAGE = _a("trading.order.average", "span", "23431.7", "Average price of what was filled, quote per base.")
 THROTTLE = _a(
     "trading.throttle.duration", "span", "0.05", "Seconds that the call waited in the client's own rate limiter."

@@ -158,6 +158,49 @@ NONCE_ERRORS = _m(
     a.EXCHANGE,
     a.NONCE_ERROR,
 )
+STREAM_CONNECTIONS = _m(
+    "trading.stream.connections", "gauge", "{connection}", "Websocket connections that are open.", a.EXCHANGE
+)
+STREAM_RECONNECTS = _m(
+    "trading.stream.reconnects",
+    "counter",
+    "{reconnect}",
+    "Connections opened to an address that had dropped one.",
+    a.EXCHANGE,
+)
+STREAM_DROPS = _m(
+    "trading.stream.drops",
+    "counter",
+    "{drop}",
+    "Connections that ended other than by the bot's own close; each once.",
+    a.EXCHANGE,
+)
+STREAM_MESSAGES = _m(
+    "trading.stream.messages",
+    "counter",
+    "{message}",
+    "Messages that came over streams, pings left out.",
+    a.EXCHANGE,
+    a.CHANNEL,
+)
+STREAM_AGE = _m(
+    "trading.stream.message.age",
+    "gauge",
+    "s",
+    "Silence: since the last message of a channel that the bot watches, on the connection that is silent longest; on "
+    "after a drop, absent once the bot has closed it.",
+    a.EXCHANGE,
+    a.CHANNEL,
+)
+STREAM_LAG = _m(
+    "trading.stream.message.lag",
+    "histogram",
+    "s",
+    "From the venue's event time to the message's arrival, by this machine's clock; what names no event time, or one "
+    "ahead of that clock, has none.",
+    a.EXCHANGE,
+    a.CHANNEL,
+)
 ORDER_DURATION = _m(
     "trading.order.duration",
     "histogram",

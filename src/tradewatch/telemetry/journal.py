@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradewatch.runtime.failures import failures
 
@@ -38,6 +38,7 @@ class Journal:
 
     def __init__(self, reads: int = _READS, orders: int = _ORDERS) -> None:
         self.reads: deque[LiveCall] = deque()
+        self._quotes: dict[object, tuple[Any, ...]] = {}
         self.room = self._most_reads = reads
         self._orders: deque[LiveCall] = deque()
         self._most_orders = orders
@@ -67,6 +68,18 @@ class Journal:
                 self.room = self._most_reads
                 self.wake.set()
 
+    def quote(self, key: object, told: tuple[Any, ...]) -> None:
+        """Take what a stream told of a price; only the last one with a key is kept until they are taken."""
+        self._quotes[key] = told
+        if not self.room:
+            self.room = self._most_reads
+            self.wake.set()
+
+    def quotes(self) -> Iterator[tuple[Any, ...]]:
+        """What `quote` took since: a function and its arguments each."""
+        for key in list(self._quotes):
+            yield self._quotes.pop(key)
+
     def touch(self) -> None:
         """Wake the safety thread for a change that no call tells of."""
         self.touched = True
@@ -75,7 +88,7 @@ class Journal:
     def rest(self) -> None:
         """The safety thread may sleep until something comes. Only the first read then pays for the wake (6 µs)."""
         self.room = 0
-        if self.reads:  # it came before it could know
+        if self.reads or self._quotes:  # it came before it could know
             self.room = self._most_reads
             self.wake.set()
 
@@ -90,6 +103,7 @@ class Journal:
         # A thread that is not there any more may have held their locks.
         self.wake, self.booking = threading.Event(), threading.Lock()
         self.reads.clear()
+        self._quotes.clear()
         self._orders.clear()
         self.room = self._most_reads = self._most_orders = 0
         self.inline = lambda live: None

@@ -26,6 +26,8 @@ class More:
     cancelled: bool = False
     sent: bool = False
     unread: bool = False
+    # An order that goes over a websocket has been handed to it.
+    written: bool = False
     requests: tuple[OrderRequest, ...] = ()
     gate_tokens: tuple[tuple[Gate, int], ...] = ()
     outcomes: tuple[OrderReport, ...] = ()
@@ -85,8 +87,8 @@ class LiveCall(msgspec.Struct, eq=False, gc=False):
         return self.operation.probe
 
     @property
-    def cell(self) -> Cell:
-        """Where the call is counted."""
+    def cell(self) -> Cell | None:
+        """Where the call is counted; None for what a stream told."""
         operation = self.operation
         return operation.cell if self.error is None else operation.probe.cell(operation.name, self.error)
 

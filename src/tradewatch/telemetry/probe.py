@@ -24,6 +24,7 @@ from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.live import NOWHERE, LiveCall, Told, described
 from tradewatch.telemetry.otel import SPAN_KEY, get_context, reset_context, set_context
 from tradewatch.telemetry.spans import Spans
+from tradewatch.telemetry.traffic import Traffic
 
 # Of so many calls of an operation one measures the CPU that the probe itself takes on the bot's thread.
 _SAMPLE = 64
@@ -44,6 +45,8 @@ get_current, set_current, reset_current = CURRENT.get, CURRENT.set, CURRENT.rese
 class Operation:
     """One operation of one client: where its calls are counted and written down, looked up once.
 
+    Without a cell it is a stream's: its messages are no calls.
+
     `sampled` asks the next call to measure itself; `calls` and `cost_ns` are the safety thread's.
     """
 
@@ -63,12 +66,11 @@ class Operation:
         "sum_ns",
     )
 
-    def __init__(self, probe: Probe, name: str, cell: Cell, journal: Journal, spans: Spans | None) -> None:
+    def __init__(self, probe: Probe, name: str, cell: Cell | None, journal: Journal, spans: Spans | None) -> None:
         self.probe = probe
         self.name = name
         self.cell = cell
-        self.counts = cell.counts
-        self.sum_ns = cell.sum_ns
+        self.counts, self.sum_ns = ([], []) if cell is None else (cell.counts, cell.sum_ns)
         self.journal = journal
         self.reads = journal.reads
         self.spans = spans
@@ -86,10 +88,30 @@ class Operation:
 class Probe:
     """One a client: knows its venue and account, and where its calls are counted and written down."""
 
-    __slots__ = ("_cells", "_journal", "_spans", "account", "account_of", "clock", "operations", "overhead_ns", "venue")
+    __slots__ = (
+        "_cells",
+        "_journal",
+        "_spans",
+        "_streams",
+        "account",
+        "account_of",
+        "clock",
+        "operations",
+        "overhead_ns",
+        "traffic",
+        "venue",
+    )
 
     def __init__(
-        self, venue: str, account: str, cells: Cells, journal: Journal, clock: Clock, *, spans: Spans | None = None
+        self,
+        venue: str,
+        account: str,
+        cells: Cells,
+        journal: Journal,
+        clock: Clock,
+        *,
+        spans: Spans | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self.venue = venue
         self.account = account
@@ -101,6 +123,8 @@ class Probe:
         self._cells = cells
         self._journal = journal
         self._spans = spans
+        self._streams: dict[str, Operation] = {}
+        self.traffic = traffic or Traffic(cells)
 
     def identify(self, client: Any) -> None:
         """Take the account of a client whose key was not there yet when it was bound."""
@@ -144,6 +168,22 @@ class Probe:
             raise
         return live
 
+    def quote(self, key: object, *told: Any) -> None:
+        """Note what a stream told of a price: a function and its arguments. It replaces what has the same key."""
+        self._journal.quote(key, told)
+
+    def heard(self, name: str) -> LiveCall:
+        """What a stream tells now of orders, trades or balances: no call, counted nowhere, in nobody's context."""
+        operation = self._streams.get(name)
+        if operation is None:
+            operation = self._streams.setdefault(name, Operation(self, name, None, self._journal, self._spans))
+        now_ns = monotonic_ns()
+        return LiveCall(operation, None, NOWHERE, now_ns, now_ns)
+
+    def write(self, live: LiveCall) -> None:
+        """Write down what was `heard`."""
+        self._journal.append(live)
+
     def leave(self, live: LiveCall) -> None:
         """Make current again what was so before a call, if it was begun by `start`."""
         tokens = live.more.tokens
@@ -157,7 +197,9 @@ class Probe:
         `began_ns` is the thread's CPU time when its end began to be dealt with, for the calls that are measured.
         """
         live.end_ns = end_ns
-        live.cell.count(end_ns - live.start_ns)
+        cell = live.cell
+        assert cell is not None
+        cell.count(end_ns - live.start_ns)
         if live.asked is not None:
             finish(live)
         self._journal.append(live)

@@ -36,6 +36,7 @@ from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry import otel
 from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, described
+from tradewatch.telemetry.orders import OrderTraces
 from tradewatch.telemetry.otel import Value
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Spans:
         self._always: weakref.WeakKeyDictionary[Operation, dict[str, Value]] = weakref.WeakKeyDictionary()
         # One lock for each call that is being asked at this moment, and for no other.
         self._locks: dict[int, threading.RLock] = {}
+        self._orders = OrderTraces()
         self._as_the_sdk = hasattr(tracer, "span_processor") and otel.makes_the_same_spans()
         self.eager = True
         self.look()
@@ -141,6 +143,10 @@ class Spans:
             offset_ns: from the monotonic clock to the epoch.
         """
         live: LiveCall = call.span
+        if call.cell is None:
+            for told in self._orders.told(call):
+                self._tell(*told, offset_ns)
+            return
         asked, made = live.asked, None
         if asked is None:
             with self._asking(live):
@@ -152,6 +158,23 @@ class Spans:
         live.parent = NOWHERE
         if call.attempts and not asked.is_eager:
             self._attempts(call, asked)
+        if made is not None:
+            self._tracer.span_processor.on_end(made)
+        if call.outcomes:
+            for told in self._orders.placed(call, asked.span.get_span_context()):
+                self._tell(*told, offset_ns)
+
+    def _tell(self, placed: SpanContext, call: Call, told: Mapping[str, Value | None], offset_ns: int) -> None:
+        """The span of what a stream told of an order, under the one that placed it."""
+        operation: Operation = call.span.operation
+        at_ns = call.start_mono_ns + offset_ns
+        context = Context({otel.SPAN_KEY: NonRecordingSpan(placed)})
+        attributes = {**self._of_all(operation), **_scrubbed(told)}
+        name, kind = operation.span_name, SpanKind.CONSUMER
+        if self.eager:
+            self._tracer.start_span(name, context, kind, attributes, start_time=at_ns).end(at_ns)
+            return
+        _, made = otel.made_from_record(self._tracer, name, context, kind, attributes, {}, _UNSET, at_ns, at_ns)
         if made is not None:
             self._tracer.span_processor.on_end(made)
 
@@ -209,10 +232,7 @@ class Spans:
                 self._tracer.span_processor.on_end(made)
 
     def _start_attributes(self, call: Call, operation: Operation) -> dict[str, Value]:
-        found = self._always.get(operation)
-        if found is None:
-            named = {a.EXCHANGE.name: operation.probe.venue, a.OPERATION.name: operation.name}
-            found = self._always[operation] = {**self._extra, **_scrubbed(named)}
+        found = self._of_all(operation)
         if len(call.requests) != 1:
             return found if call.symbol is None else {**found, a.SYMBOL.name: call.symbol}
         request = call.requests[0]
@@ -224,6 +244,13 @@ class Spans:
             a.ORDER_PRICE.name: _text(request.price),
         }
         return {**found, **_scrubbed(given)}
+
+    def _of_all(self, operation: Operation) -> dict[str, Value]:
+        found = self._always.get(operation)
+        if found is None:
+            named = {a.EXCHANGE.name: operation.probe.venue, a.OPERATION.name: operation.name}
+            found = self._always[operation] = {**self._extra, **_scrubbed(named)}
+        return found
 
 
 def _end_attributes(call: Call) -> dict[str, Value]:

@@ -60,7 +60,12 @@ class Tally:
                 self.nonce_errors[exchange, attempt.nonce_error] += 1
 
     def timed(self, call: Call) -> Iterator[tuple[Cell, int]]:
-        """Each duration of a call in nanoseconds, and the cell it belongs to; the call's own first."""
+        """Each duration of a call in nanoseconds, and the cell it belongs to; the call's own first.
+
+        What a stream told has none.
+        """
+        if call.cell is None:
+            return
         took_ns = call.end_mono_ns - call.start_mono_ns
         yield call.cell, took_ns
         if call.throttle_ns:

@@ -14,10 +14,10 @@ from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of
 from tradewatch.instrumentation.ccxt.errors import (
     error_type,
     failed_order_status,
-    failed_ws_order_status,
     is_cancellation,
     is_doubtful,
     order_refused,
+    streamed_order_status,
 )
 from tradewatch.instrumentation.ccxt.heard import Heard
 from tradewatch.instrumentation.ccxt.observe import OBSERVERS, Seen, order_answer
@@ -56,6 +56,7 @@ class Binding:
 
     __slots__ = (
         "__weakref__",
+        "feed",
         "found",
         "gates",
         "heard",
@@ -79,6 +80,7 @@ class Binding:
         self.render = render
         self.seen = Seen()
         self.heard = Heard()
+        self.feed = probe.traffic.feed(probe.venue)
         # Endpoints at which it was not clear whether an order or something else was sent.
         self.unclear: set[str] = set()
 
@@ -212,13 +214,13 @@ class _LogicalCall:
         binding = binding_of(client)
         with _KEPT:
             if live.more.requests:
-                by_get = endpoints_of(type(client)).placing_by_get
-                # What never may have placed an order, a dry run say, counts as not sent.
-                sent = live.attempts if live.more.sent else ()
-                status = failed_order_status(error, sent, by_get)
-                if live.operation.name.endswith("_ws") and not live.more.sent:
-                    status = failed_ws_order_status(error)
                 now = live.probe.clock.now_ns()
+                if live.operation.name.endswith("_ws") and not live.more.sent:
+                    status = streamed_order_status(error, live.more.written)
+                else:
+                    # What never may have placed an order, a dry run say, counts as not sent.
+                    sent = live.attempts if live.more.sent else ()
+                    status = failed_order_status(error, sent, endpoints_of(type(client)).placing_by_get)
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()

@@ -145,13 +145,6 @@ def is_doubtful(attempts: Sequence[Attempt], by_get: bool) -> bool:
     return any(a.error is not None and not a.refused for a in same)
 
 
-def failed_ws_order_status(error: BaseException) -> OrderStatus:
-    """The same of an order over a websocket, of which no HTTP attempt is seen: it may be out but for a refusal."""
-    if type(error).__name__ == "OrderRefused":
-        return "refused"
-    return "rejected" if is_refusal(error, 200) else "unknown"
-
-
 def _by_class(error: BaseException) -> str | None:
     return next((found for kind in type(error).__mro__ if (found := _TYPES.get(kind.__name__)) is not None), None)
 
@@ -188,6 +181,15 @@ def _codes(text: str) -> Iterator[str]:
         for name in ("code", "retCode", "ret_code", "sCode"):
             if type(part.get(name)) in (str, int):
                 yield str(part[name])
+
+
+def streamed_order_status(error: BaseException, written: bool) -> OrderStatus:
+    """What became of an order whose websocket call raised: an error of the venue's own is its answer."""
+    if type(error).__name__ == "OrderRefused":
+        return "refused"
+    if not written:
+        return "cancelled" if is_cancellation(error) else "rejected"
+    return "rejected" if is_refusal(error, 200) else "unknown"
 
 
 _refused: type[Exception] | None = None

@@ -123,11 +123,13 @@ def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
         live.own().fills += tuple(fills)
 
 
-def _read_order(live: LiveCall, seen: Seen, result: Any) -> None:
+def read_order(live: LiveCall, seen: Seen, result: Any) -> None:
+    """One order, or a list of them: what is new of each."""
     _orders(live, seen, result if type(result) is list else [result], live.probe.clock.now_ns())
 
 
-def _read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
+def read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
+    """A list of the account's own trades: those that were not told before."""
     if type(result) is list:
         _trades(live, seen, result, live.probe.clock.now_ns())
 
@@ -138,10 +140,11 @@ def _read_balance(live: LiveCall, seen: Seen, result: Any) -> None:
     # The call's own length, on the clock of fills, so that a fill that raced the answer can be told from one before it.
     asked_s = (monotonic_ns() - live.start_ns) / 1e9
     start_ns = end_ns - int(asked_s / clock.real_seconds(1.0) * 1e9)
-    live.told = _balances, live.probe.account, dict(mapping(mapping(result).get("total"))), start_ns, end_ns
+    live.told = read_balances, live.probe.account, dict(mapping(mapping(result).get("total"))), start_ns, end_ns
 
 
-def _balances(account: str, totals: dict[Any, Any], start_ns: int, end_ns: int) -> Told:
+def read_balances(account: str, totals: dict[Any, Any], start_ns: int, end_ns: int) -> Told:
+    """Totals by currency, asked between two times; on the safety thread."""
     money = tuple(
         Money(amount, currency)
         for currency, value in totals.items()
@@ -151,19 +154,21 @@ def _balances(account: str, totals: dict[Any, Any], start_ns: int, end_ns: int) 
 
 
 def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
-    live.told = _marks, (_quote(mapping(result)),), live.probe.clock.now_ns(), False
+    live.told = read_marks, (quote(mapping(result)),), live.probe.clock.now_ns(), False
 
 
 def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
-    quotes = tuple([_quote(mapping(each)) for each in mapping(result).values()])
-    live.told = _marks, quotes, live.probe.clock.now_ns(), True
+    quotes = tuple([quote(mapping(each)) for each in mapping(result).values()])
+    live.told = read_marks, quotes, live.probe.clock.now_ns(), True
 
 
-def _quote(told: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+def quote(told: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """What a ticker says of a price: market, bid, ask, last."""
     return told.get("symbol"), told.get("bid"), told.get("ask"), told.get("last")
 
 
-def _marks(quotes: tuple[tuple[Any, Any, Any, Any], ...], at_ns: int, in_bulk: bool) -> Told:
+def read_marks(quotes: tuple[tuple[Any, Any, Any, Any], ...], at_ns: int, in_bulk: bool) -> Told:
+    """Quotes as prices; on the safety thread."""
     marks: list[Mark] = []
     stretch = Stretch()
     for quote in quotes:
@@ -187,13 +192,13 @@ def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int, *, in_bulk: bo
 
 def _read_book(live: LiveCall, seen: Seen, result: Any) -> None:
     told = mapping(result)
-    bid, ask = _best(told.get("bids")), _best(told.get("asks"))
+    bid, ask = best(told.get("bids")), best(told.get("asks"))
     if bid is not None and ask is not None:
         quote = (told.get("symbol") or live.symbol, bid, ask, None)
-        live.told = _marks, (quote,), live.probe.clock.now_ns(), False
+        live.told = read_marks, (quote,), live.probe.clock.now_ns(), False
 
 
-def _best(levels: Any) -> Any:
+def best(levels: Any) -> Any:
     """The price of the first level of one side of a book; None where there is none."""
     best = levels[0] if isinstance(levels, list) and levels else None
     return best[0] if isinstance(best, (list, tuple)) and best else None
@@ -205,14 +210,14 @@ OBSERVERS: dict[str, Callable[[LiveCall, Seen, Any], None]] = {
     "fetch_tickers": _read_tickers,
     "fetch_bids_asks": _read_tickers,
     "fetch_order_book": _read_book,
-    "fetch_order": _read_order,
-    "fetch_orders": _read_order,
-    "fetch_open_orders": _read_order,
-    "fetch_closed_orders": _read_order,
-    "fetch_canceled_orders": _read_order,
-    "fetch_canceled_and_closed_orders": _read_order,
-    "cancel_order": _read_order,
-    "cancel_all_orders": _read_order,
-    "fetch_my_trades": _read_trades,
-    "fetch_order_trades": _read_trades,
+    "fetch_order": read_order,
+    "fetch_orders": read_order,
+    "fetch_open_orders": read_order,
+    "fetch_closed_orders": read_order,
+    "fetch_canceled_orders": read_order,
+    "fetch_canceled_and_closed_orders": read_order,
+    "cancel_order": read_order,
+    "cancel_all_orders": read_order,
+    "fetch_my_trades": read_trades,
+    "fetch_order_trades": read_trades,
 }

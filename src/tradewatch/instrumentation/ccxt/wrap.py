@@ -17,12 +17,14 @@ from typing import Any
 from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, EndpointCall, UnifiedCall, secrets_of
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
+from tradewatch.instrumentation.ccxt.streams import Streams, watched
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
 from tradewatch.instrumentation.discovery import ancestry
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 
+_MODULES = ("ccxt.base.exchange", "ccxt.async_support.base.exchange", "ccxt.async_support.base.ws.client")
 # Seen where they lead to: the convenience methods at create_order, streams (which wait for a message) not as calls.
 _SEEN_ELSEWHERE = re.compile(r"create_\w+_orders?(_with_cost)?(_ws)?|(un_)?watch_\w+")
 
@@ -70,18 +72,22 @@ class Ccxt:
         self._lock = threading.RLock()
         self._hooked = False
         self._wanted = False
+        self._streams = Streams(called)
         self._transport: dict[str, WrapPoint] = {
             "fetch2": EndpointCall(called),
             "fetch": HttpAttempt(),
             "throttle": Throttle(),
             "on_rest_response": Answer(),
+            # By one name or the other: ccxt 4.5 and 4.4.
+            "close_ws_clients": self._streams.closing,
+            "ws_close": self._streams.closing,
         }
 
     def install(self) -> None:
         """Wrap construction and transport, so that every client is seen; later, where ccxt is imported later."""
         self._wanted = True
         missing = []
-        for name in ("ccxt.base.exchange", "ccxt.async_support.base.exchange"):
+        for name in _MODULES:
             if (module := sys.modules.get(name)) is not None:
                 self._imported(module)
             else:
@@ -97,6 +103,9 @@ class Ccxt:
     def _imported(self, module: Any) -> None:
         with failures.kept("instrumentation"), self._lock:
             if not self._wanted:
+                return
+            if module.__name__ == _MODULES[-1]:
+                self._streams.wrap(self._patches, module)
                 return
             for name in ("BaseExchange", "Exchange"):
                 base = vars(module).get(name)
@@ -122,6 +131,7 @@ class Ccxt:
             binding.over = False
             if before is not None and before is not binding:
                 before.over = True
+            self._streams.bind(client, binding)
             self._bound.add(client)
             self._bindings.add(binding)
 
@@ -135,6 +145,7 @@ class Ccxt:
             for binding in list(self._bindings):
                 binding.over = True
             self._bindings.clear()
+            self._streams.undo()
             self._patches.undo()
             self._classes.clear()
 
@@ -159,6 +170,9 @@ class Ccxt:
         # What sends orders is wrapped also where ccxt's own table of methods leaves it out.
         for camel in dict.fromkeys((*client.has, "loadMarkets", *map(_camel, sorted(SENDS_ORDERS)))):
             name = _snake(camel)
+            if name.startswith(("watch_", "un_watch_")):
+                self._wrap_watching(kind, name, camel)
+                continue
             if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
                 self._wrap_unified(kind, name, camel)
         endpoints_of(kind)  # read now rather than in the bot's first call
@@ -179,6 +193,18 @@ class Ccxt:
             put = self._patches.wrap if name in SENDS_ORDERS else self._patches.measure
             wrapper = put(owner, name, point)
             stood = original_of(wrapper)
+            for klass in kind.__mro__:
+                if vars(klass).get(camel) is stood:
+                    self._patches.put(klass, camel, wrapper)
+
+    def _wrap_watching(self, kind: type, name: str, camel: str) -> None:
+        """Wrap a `watch_*` method on every class that defines it, plain functions that hand on a coroutine too."""
+        for owner in kind.__mro__:
+            stood = vars(owner).get(name)
+            if not inspect.isfunction(stood) or original_of(stood) is not None:
+                continue
+            wrapper = watched(stood, name)
+            self._patches.put(owner, name, wrapper)
             for klass in kind.__mro__:
                 if vars(klass).get(camel) is stood:
                     self._patches.put(klass, camel, wrapper)

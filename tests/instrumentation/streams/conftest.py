@@ -1,0 +1,115 @@
+"""Paper exchanges of two kinds on sockets, and ccxt.pro clients of them that a watched bot has."""
+
+import asyncio
+import base64
+import contextlib
+import time
+
+import ccxt.pro
+import pytest
+
+from tradewatch import paper
+from tradewatch.paper import candles, faults
+from tradewatch.paper.orders import NewOrder
+from tradewatch.runtime.clock import ScaledClock
+
+KEY, SECRET = "paper-key", "paper-secret"
+START_NS = 1_677_801_600 * 10**9
+QUOTE = {"binance": "USDT", "kraken": "USD"}
+
+
+MOVING = ((100, 104, 96, 102), (102, 106, 98, 100)) * 15
+
+
+class Place:
+    """One exchange on the running loop, its server, and the market on it."""
+
+    def __init__(self, kind, exchange, server):
+        self.kind, self.exchange, self.server = kind, exchange, server
+        self.symbol = f"BTC/{QUOTE[kind]}"
+
+    def client(self, pointed, cls=None, **settings):
+        secret = base64.b64encode(SECRET.encode()).decode() if self.kind == "kraken" else SECRET
+        settings = {"secret": secret, "timeout_on_exit": 0} | settings
+        return pointed(cls or getattr(ccxt.pro, self.kind), self.server.url, **settings)
+
+    def requests(self, *operations):
+        return [one for one in list(self.server.log.entries) if one.operation in operations]
+
+    def subscribed(self):
+        """Whether a stream of the account is subscribed to."""
+        wanted = "user_data_subscribe" if self.kind == "binance" else "subscribe"
+        return [one for one in self.requests(wanted) if one.account]
+
+    def trade(self, side, amount):
+        """A market order of the account's that no client of this process knows of. Amount in tenths."""
+        symbol = self.symbol.replace("/", "")
+        self.exchange.submit("main", NewOrder(symbol, side.upper(), "MARKET", quantity=amount * 10**7))
+
+    def books(self):
+        """The account by the exchange's own books."""
+        return self.server.shown_books()["accounts"]["main"]
+
+
+@pytest.fixture
+def places():
+    """Makes exchanges. `rules` are pairs of what must match and what happens; prices stand at 100 unless `moving`."""
+
+    @contextlib.asynccontextmanager
+    async def make(kind, *rules, clock, moving=False):
+        lines = ["open_time,open,high,low,close,volume"]
+        for n, quad in enumerate(MOVING if moving else ((100,) * 4,) * 30):
+            lines.append(",".join([str(START_NS // 10**6 + n * 60_000), *map(str, quad), "4"]))
+        record = candles.read_candles(lines, "rows")
+        quote = QUOTE[kind]
+        secret = base64.b64encode(SECRET.encode()).decode() if kind == "kraken" else SECRET
+        account = paper.Account(KEY, secret, {"BTC": "100", quote: "1000000"})
+        fees = paper.Fees(charged_in="quote") if kind == "kraken" else None
+        exchange = paper.Exchange([paper.Market(f"BTC/{quote}", record, 20)], [account], clock, fees)
+        chosen = [faults.Rule(faults.Match(**match), faults.Fault(**fault)) for match, fault in rules]
+        limits = paper.Limits(1_000_000, 100_000, 1_000_000)
+        async with paper.serve(exchange, venue=kind, faults=faults.Faults(chosen, seed=3), limits=limits) as server:
+            yield Place(kind, exchange, server)
+
+    return make
+
+
+async def eventually(check, seconds=10):
+    """Wait until something is true; returns it."""
+    ends = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < ends, "did not come true in time"
+        await asyncio.sleep(0.01)
+    return found
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture():
+    return eventually
+
+
+class Readings:
+    """What metrics of streams say, by the application's own reader."""
+
+    def __init__(self, application):
+        self._application = application
+
+    def __call__(self, name):
+        """{channel, or None where it is of all: value} of a metric of streams."""
+        found = self._application.points().get(f"trading.stream.{name}", {})
+        return {dict(attributes).get("trading.channel"): point for attributes, point in found.items()}
+
+    def value(self, name, channel=None):
+        point = self(name).get(channel)
+        return None if point is None else point.value
+
+
+@pytest.fixture
+def readings(application):
+    return Readings(application)
+
+
+@pytest.fixture
+def running_clock():
+    """Simulated time at twenty times the machine's: prices move, and rules are due, by themselves."""
+    return ScaledClock(START_NS, 20.0, time.time_ns())

@@ -1,0 +1,130 @@
+"""Orders over a websocket pass the gate, again where they are handed to the connection; and what becomes of them."""
+
+import asyncio
+
+import ccxt
+import ccxt.pro
+import pytest
+
+KINDS = ["binance", "kraken"]
+OPERATION = {"binance": "order_place", "kraken": "add_order"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spelling", ["create_order_ws", "createOrderWs"])
+def test_a_halted_bot_sends_no_order_over_a_websocket(
+    kind, spelling, places, pointed, make_bot, watch_over, running_clock
+):
+    async def run():
+        async with places(kind, clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            try:
+                order = await client.create_order_ws(place.symbol, "limit", "buy", 1, 90)
+                watch.halt("test")
+                with pytest.raises(ccxt.InvalidOrder, match="halted"):
+                    await getattr(client, spelling)(place.symbol, "market", "buy", 1)
+                with pytest.raises(ccxt.InvalidOrder, match="halted"):
+                    await client.edit_order_ws(order["id"], place.symbol, "limit", "buy", 1, 91)
+                assert len(place.requests(OPERATION[kind])) == 1
+                assert not place.requests("order_replace", "amend_order")
+                # Cancels pass.
+                await client.cancel_order_ws(order["id"], *([place.symbol] if kind == "binance" else []))
+                assert [o for o in place.exchange.orders("main") if o.is_open] == []
+            finally:
+                await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_that_waits_in_the_connections_throttle_is_refused_there(
+    kind, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    async def run():
+        async with places(kind, clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            try:
+                # Others on the same line: Kraken's answers and executions come over one.
+                others = asyncio.create_task(client.watch_orders())
+                await eventually(place.subscribed)
+                await client.create_order_ws(place.symbol, "limit", "buy", 1, 90)
+                await others
+                others = asyncio.create_task(client.watch_orders())
+                lines = dict(client.clients)
+                reached, let_go = asyncio.Event(), asyncio.Event()
+
+                async def wait(cost=None):
+                    reached.set()
+                    await let_go.wait()
+
+                for line in lines.values():
+                    line.throttle = wait
+                client.enableRateLimit = True
+                ordering = asyncio.create_task(client.create_order_ws(place.symbol, "market", "buy", 1))
+                await asyncio.wait_for(reached.wait(), 5)
+                watch.halt("test")
+                let_go.set()
+                with pytest.raises(ccxt.InvalidOrder, match="halted"):
+                    await ordering
+                assert len(place.requests(OPERATION[kind])) == 1
+                await eventually(lambda: watch.status().orders.get("refused") == 1)
+                # The line is as it was, and so are the others.
+                assert client.clients == lines
+                place.trade("buy", 1)
+                await asyncio.wait_for(others, 5)
+            finally:
+                await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ({"kind": "reset", "at": "answer"}, "unknown"),
+        ({"kind": "timeout", "at": "answer", "hold_s": 30}, "unknown"),
+        ({"kind": "nonce"}, "rejected"),
+    ],
+)
+def test_an_order_whose_answer_is_lost_on_a_websocket_is_unknown(
+    kind, fault, status, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    rule = ({"operation": OPERATION[kind], "method": "WS"}, fault)
+
+    async def run():
+        async with places(kind, rule, clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            try:
+                await client.load_markets()
+                with pytest.raises((ccxt.BaseError, asyncio.TimeoutError)):
+                    await asyncio.wait_for(client.create_order_ws(place.symbol, "market", "buy", 1), 1)
+                await eventually(lambda: watch.status().orders == {status: 1})
+                assert len(watch.status().breaker.unknown) == (status == "unknown")
+            finally:
+                await client.close()
+
+    asyncio.run(run())
+
+
+def test_an_order_that_was_never_handed_to_a_connection_is_not_unknown(
+    places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    async def run():
+        async with places("binance", clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            try:
+                await client.load_markets()
+                client.urls["api"]["ws"]["ws-api"]["spot"] = "ws://127.0.0.1:1/ws-api/v3"
+                with pytest.raises(ccxt.NetworkError):
+                    await client.create_order_ws(place.symbol, "market", "buy", 1)
+                await eventually(lambda: watch.status().orders == {"rejected": 1})
+                assert watch.status().breaker.unknown == ()
+            finally:
+                await client.close()
+
+    asyncio.run(run())

@@ -1,0 +1,203 @@
+"""What watch_* methods tell is in the books: once each, and equal to the exchange's own."""
+
+import asyncio
+import contextlib
+from decimal import Decimal
+
+import ccxt
+import pytest
+
+from tradewatch.paper.faults import Latency
+
+KINDS = ["binance", "kraken"]
+PRIVATE = {"binance": "user_data", "kraken": "executions"}
+
+
+async def listening(client, *watches):
+    """A bot's loops: each watches again and again, also after a drop."""
+
+    async def loop(watch):
+        while True:
+            with contextlib.suppress(ccxt.NetworkError):
+                await watch()
+
+    return [asyncio.create_task(loop(watch)) for watch in watches]
+
+
+async def stopped(client, tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.close()
+
+
+FAULTS = {
+    "none": None,
+    "repeated": {"kind": "repeat"},
+    "reordered": {"kind": "reorder"},
+    "late": {"kind": "late", "latency": Latency("fixed", 120)},
+    "dropped": {"kind": "drop"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_private_fills_equal_the_books_of_the_exchange(
+    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    made = FAULTS[fault]
+    rules = () if made is None else (({"channel": PRIVATE[kind], "nth": (3, 5, 8)}, made),)
+
+    async def run():
+        async with places(kind, *rules, clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            tasks = await listening(client, client.watch_my_trades, client.watch_orders)
+            try:
+                await eventually(lambda: place.subscribed())
+                for i in range(9):
+                    side = "sell" if i % 3 == 2 else "buy"
+                    place.trade(side, i + 1)
+                    await asyncio.sleep(0.05)
+                if fault == "dropped":
+                    # What was told to nobody is asked for.
+                    await client.fetch_my_trades(place.symbol)
+                books = place.books()
+                assert len(books["trades"]) == 9
+                await eventually(lambda: watch.status().portfolio.fills == 9)
+                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
+                theirs = books["positions"][place.symbol]
+                assert position.amount == Decimal(theirs["amount"])
+                assert position.realized == Decimal(theirs["realised"])
+                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
+                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                assert watch.status().portfolio.incomplete == ()
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("watch", ["watch_ticker", "watch_order_book", "watch_trades"])
+def test_prices_of_streams_value_what_is_held(
+    kind, watch, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    async def run():
+        async with places(kind, clock=running_clock, moving=True) as place:
+            client = place.client(pointed)
+            watching = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_balance()
+            assert watching.status().portfolio.equity.value is None
+            tasks = await listening(client, lambda: getattr(client, watch)(place.symbol))
+            try:
+                await eventually(lambda: watching.status().portfolio.equity.value)
+                [quoted] = [p for p in watching.status().portfolio.positions if p.symbol == place.symbol]
+                # The market moves between 96 and 106.
+                assert 94 < quoted.price < 108
+                assert watching.status().portfolio.equity.value == 1_000_000 + 100 * quoted.price
+                assert watching.status().portfolio.equity.stale == ()
+                # Waiting for a message is no call of the venue.
+                assert not [o for o in watching.status().operations if o.operation.startswith("watch_")]
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fills_told_by_a_stream_are_in_their_orders_trace(
+    kind, places, pointed, make_bot, watch_over, application, running_clock, eventually
+):
+    place_order = "order_place" if kind == "binance" else "add_order"
+    # The answer comes after the stream has told of the fill.
+    rules = ({"operation": place_order}, {"kind": "latency", "at": "answer", "latency": Latency("fixed", 200)})
+
+    async def run():
+        async with places(kind, rules, clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock, **application.settings)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            tasks = await listening(client, client.watch_my_trades)
+            try:
+                await eventually(lambda: place.subscribed())
+                # Of an order that nobody here placed there is no trace to be in.
+                place.trade("buy", 1)
+                await eventually(lambda: watch.status().portfolio.fills == 1)
+                placed = await client.create_order(place.symbol, "market", "buy", 0.2)
+                await eventually(lambda: watch.status().portfolio.fills == 2)
+                assert watch.status().portfolio.positions[0].amount == Decimal(
+                    place.books()["positions"][place.symbol]["amount"]
+                )
+
+                def told():
+                    return [s for s in application.spans() if s.kind.name == "CONSUMER"]
+
+                [span] = await eventually(told)
+                [order] = [s for s in application.spans() if s.name == f"create_order {kind}"]
+                assert span.parent.span_id == order.context.span_id
+                assert span.context.trace_id == order.context.trace_id
+                assert span.name == f"watch_my_trades {kind}"
+                attributes = dict(span.attributes)
+                assert attributes.pop("trading.bot") == "Bot"
+                assert attributes == {
+                    "trading.exchange": kind,
+                    "trading.operation": "watch_my_trades",
+                    "trading.channel": "my_trades",
+                    "trading.symbol": place.symbol,
+                    "trading.order.id": placed["id"],
+                    "trading.order.side": "buy",
+                    "trading.fill.amount": format(Decimal("0.2"), "f") if kind == "kraken" else "0.20000000",
+                    "trading.fill.price": attributes["trading.fill.price"],
+                }
+                assert Decimal(attributes["trading.fill.price"]) == Decimal("100.1")
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+def test_balances_of_a_stream_that_names_what_changed_are_not_taken_for_all(
+    places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    async def run():
+        async with places("binance", clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_ticker(place.symbol)
+            tasks = await listening(client, client.watch_balance, client.watch_my_trades)
+            try:
+                await eventually(lambda: place.subscribed())
+                place.exchange.transfer("main", "USDT", 10**10)
+                place.trade("buy", 1)
+                await eventually(lambda: watch.status().portfolio.fills == 1)
+                assert watch.status().portfolio.equity.value is None
+                await client.fetch_balance()
+                await eventually(lambda: watch.status().portfolio.equity.value)
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+def test_balances_of_kraken_are_whole(places, pointed, make_bot, watch_over, running_clock, eventually):
+    async def run():
+        async with places("kraken", clock=running_clock) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_ticker(place.symbol)
+            tasks = await listening(client, client.watch_balance, client.watch_my_trades)
+            try:
+                await eventually(lambda: watch.status().portfolio.equity.value == 1_010_000)
+                place.trade("buy", 1)
+                await eventually(lambda: watch.status().portfolio.fills == 1)
+                books = place.books()
+                await eventually(lambda: watch.status().portfolio.equity.value == Decimal(books["equity"]["value"]))
+                assert watch.status().portfolio.equity.stale == ()
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
