@@ -6,7 +6,7 @@ SECONDS ?=
 PYTEST_ARGS ?=
 QUICK ?=
 
-.PHONY: help demo test lint format bench soak docs clean
+.PHONY: help demo test servers lint format bench soak docs clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -15,6 +15,9 @@ demo: $(VENV)/.ready  ## a bot, a crash, a halt: on a terminal until Ctrl-C, els
 
 test: $(VENV)/.ready  ## all tests; PYTEST_ARGS="-k halt" narrows them
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+servers: $(VENV)/.ready  ## build the Collector, Prometheus, Jaeger and Alertmanager that tests/stack runs against (ten minutes, once)
+	$(BIN)/python tests/servers.py
 
 lint: $(VENV)/.ready  ## style, types, the arrows between the rooms, and lines a room
 	$(BIN)/ruff check .
