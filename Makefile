@@ -8,7 +8,7 @@ QUICK ?=
 JSON ?=
 ONLY ?=
 
-.PHONY: help demo test lint format bench soak docs clean
+.PHONY: help demo test servers lint format bench soak docs clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -17,6 +17,9 @@ demo: $(VENV)/.ready  ## a bot, a crash, a halt: on a terminal until Ctrl-C, els
 
 test: $(VENV)/.ready  ## all tests; PYTEST_ARGS="-k halt" narrows them
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+servers: $(VENV)/.ready  ## build the Collector, Prometheus, Jaeger and Alertmanager that tests/stack runs against (ten minutes, once)
+	$(BIN)/python tests/servers.py
 
 lint: $(VENV)/.ready  ## style, types, the arrows between the rooms, and lines a room
 	$(BIN)/ruff check .

@@ -1,18 +1,19 @@
 """The same samples at the same times give the same alerts as in Prometheus.
 
 The files in `data/` are promtool's own unit tests: `promtool test rules tests/unit/rules/data/*.test.yaml` passes with
-Prometheus 3.15, and here the same files are run against tradewatch. Where a promtool is on the path, it is asked again.
+Prometheus 3.15, and here the same files are run against tradewatch. Promtool is asked again where `make servers` has
+built it.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from servers import SERVERS
 from tradewatch import promql
 from tradewatch.rules import load_files
 from tradewatch.rules.alerting import step
@@ -22,6 +23,7 @@ from tradewatch.settings.yaml import read_file
 DATA = Path(__file__).parent / "data"
 FILES = sorted(DATA.glob("*.test.yaml"))
 STALE = object()
+PROMTOOL = next((one.binary for one in SERVERS if one.name == "promtool" and one.binary.exists()), None)
 
 
 def values(text):
@@ -106,8 +108,8 @@ def test_alerts_are_those_that_promtool_expects(path):
     assert fired > 10
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on the path")
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool: `make servers` builds it")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_promtool_agrees(path):
-    done = subprocess.run(["promtool", "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run([PROMTOOL, "test", "rules", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
