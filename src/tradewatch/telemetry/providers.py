@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opentelemetry import metrics, trace
@@ -26,6 +26,9 @@ from tradewatch.runtime.service import pause
 from tradewatch.telemetry.otel import processors_of, readers_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+
 HOST = "127.0.0.1"
 SCOPE = "tradewatch"
 _MIB = 1 << 20
@@ -33,6 +36,7 @@ _MIB = 1 << 20
 # collector that is away is bounded by the bytes.
 _SPANS = Size(16_384, 32 * _MIB, 2_048, 8 * _MIB, 1.0)
 _LOGS = Size(4_096, 8 * _MIB, 512, 4 * _MIB, 1.0)
+_POINTS_MODULE = "tradewatch.telemetry.points"
 # Of the time there is to end in: what must be closed after that takes its own.
 _SENDING = 0.9
 _LOOK_S = 10.0
@@ -179,7 +183,7 @@ def _outboxes_of(tracers: TracerProvider | None, meters: MeterProvider | None) -
     """Those of providers that autoload made for the whole process: it closes them."""
     processors: tuple[Any, ...] = (processors_of(tracers) if tracers is not None else None) or ()
     # By the names of their modules, which are loaded where something is exported by us alone.
-    sinks = ("tradewatch.telemetry.export", "tradewatch.telemetry.points")
+    sinks = ("tradewatch.telemetry.export", _POINTS_MODULE)
     return tuple(each.outbox for each in (*processors, *readers_of(meters)) if type(each).__module__ in sinks)
 
 
@@ -287,20 +291,12 @@ def _our_meter_provider(
     resource: Any, port: int | None, notes: list[str], outboxes: list[Outbox[Any]]
 ) -> tuple[MeterProvider, str | None, Any]:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-    from opentelemetry.sdk.metrics.export import MetricReader
 
-    from tradewatch.telemetry.export import metrics_by, metrics_by_otlp, metrics_to_console
-    from tradewatch.telemetry.points import PointReader
     from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
 
-    def by(found: Any, size: Size) -> MetricReader:
-        return found if isinstance(found, MetricReader) else metrics_by(found, size)
-
-    kinds = {"otlp": metrics_by_otlp, "console": metrics_to_console}
-    every_s = _positive("OTEL_METRIC_EXPORT_INTERVAL", 60_000, notes) / 1000
-    size = msgspec.structs.replace(_POINTS, delay_s=every_s)
-    readers: list[MetricReader] = _made("METRICS", kinds, by, size, notes)
-    pushing = [reader for reader in readers if isinstance(reader, PointReader)]
+    readers: list[MetricReader] = _pushing(notes) if _asked("METRICS", []) else []
+    # By the name of their module, which is loaded where something is exported by us alone.
+    pushing: list[Any] = [reader for reader in readers if type(reader).__module__ == _POINTS_MODULE]
     endpoint = server = None
     try:
         if port is not None:
@@ -325,6 +321,21 @@ def _our_meter_provider(
         reader.begin()
         outboxes.append(reader.outbox)
     return provider, endpoint, server
+
+
+def _pushing(notes: list[str]) -> list[MetricReader]:
+    """The readers that the environment asks for, but for our own scrape."""
+    from opentelemetry.sdk.metrics.export import MetricReader
+
+    from tradewatch.telemetry.export import metrics_by, metrics_by_otlp, metrics_to_console
+
+    def by(found: Any, size: Size) -> MetricReader:
+        return found if isinstance(found, MetricReader) else metrics_by(found, size)
+
+    every_s = _positive("OTEL_METRIC_EXPORT_INTERVAL", 60_000, notes) / 1000
+    size = msgspec.structs.replace(_POINTS, delay_s=every_s)
+    kinds = {"otlp": metrics_by_otlp, "console": metrics_to_console}
+    return _made("METRICS", kinds, by, size, notes)
 
 
 def exporters(signal: str) -> tuple[str, ...] | None:
