@@ -309,7 +309,8 @@ def read_file(path: str | Path) -> Document:
     if len(data) > MAX_BYTES:
         found = f"more than {MAX_BYTES:,} bytes"
         raise YamlError(str(path), Place(1, 1), found, f"files of at most {MAX_BYTES:,} bytes")
-    return read(data, str(path))
+    # Between the tokens of JSON a tab is as good as a space, and within them it cannot stand.
+    return read(data.replace(b"\t", b" ") if Path(path).suffix == ".json" else data, str(path))
 
 
 def _decode(data: bytes, file: str) -> str:
