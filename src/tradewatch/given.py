@@ -40,7 +40,12 @@ def in_force(layers: Layers) -> InForce:
     if layers.problems:
         raise SettingsError(layers.problems)
     settings, listed = layers.settled()
-    groups = default_groups() if settings.rules is None else load_files([Path(file) for file in settings.rules])
+    try:
+        groups = _groups(settings)
+    except RuleFileError as error:
+        origin = next(setting.origin for setting in listed if setting.key == "rules")
+        error.add_note(f"the setting rules names that file: {origin}")
+        raise
     if unread := _unread(layers, groups):
         raise SettingsError(unread.values())
     return InForce(settings, listed, groups, layers)
@@ -53,7 +58,7 @@ def as_far_as_right(layers: Layers) -> tuple[InForce, tuple[str, ...]]:
     while True:
         settings, listed = right.settled()
         try:
-            groups = default_groups() if settings.rules is None else load_files([Path(each) for each in settings.rules])
+            groups = _groups(settings)
             break
         except (RuleFileError, OSError) as error:
             origin = right.given()["rules"].origin
@@ -99,6 +104,10 @@ def told(arguments: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in arguments.items()
         if value is not msgspec.UNSET and (value is not None or key == "port")
     }
+
+
+def _groups(settings: Settings) -> tuple[Group, ...]:
+    return default_groups() if settings.rules is None else load_files([Path(file) for file in settings.rules])
 
 
 def _unread(layers: Layers, groups: Sequence[Group]) -> dict[str, Problem]:

@@ -68,7 +68,7 @@ def check(file: str | None, *, as_json: bool) -> None:
             {"where": where, "key": "rules", "value": "", "what": each.found, "accepted": each.accepted}
             for where, each in zip(lines, error.problems, strict=True)
         ]
-        _wrong([str(each) for each in error.problems], problems, as_json=as_json)
+        _wrong([*map(str, error.problems), *error.__notes__], problems, as_json=as_json)
     if as_json:
         settings = [{"key": each.key, "value": _masked(each), "origin": each.origin} for each in chosen.listed]
         click.echo(json.dumps({"valid": True, "settings": settings, "problems": []}))

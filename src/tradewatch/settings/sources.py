@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tradewatch.settings.problems import Problem, nearest, shown
-from tradewatch.settings.tree import PREFIX, PROFILES, Field, Limits, Profile, Settings, built, fields
+from tradewatch.settings.tree import LAST_PORT, PREFIX, PROFILES, Field, Limits, Profile, Settings, built, fields
 
 if TYPE_CHECKING:
     from tradewatch.settings.yaml import At, Document
@@ -286,6 +286,11 @@ def _hint(field: Field, value: Any) -> str:
             return f" (for {value:g} per cent write {value / 100:g})"
         if isinstance(value, str) and isinstance(per_cent := _number(value.rstrip().removesuffix("%")), float):
             return f" (write {per_cent / 100:g})" if "%" in value else f" (write {per_cent:g} without quotes)"
-    if field.key == "rules" and isinstance(value, str):
-        return f", such as [{value!r}]"
+    if isinstance(value, str):
+        if field.key == "rules":
+            return f", such as [{value!r}]"
+        if field.key == "port" and isinstance(_spelled(field, value), int) and int(value) <= LAST_PORT:
+            return f" (write {value} without quotes)"
+        if field.key == "profile":
+            return nearest(value, field.names)
     return ""

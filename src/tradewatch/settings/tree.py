@@ -140,14 +140,14 @@ class Field(msgspec.Struct, frozen=True):
         return bool(self.extra.get("path"))
 
     @property
-    def optional(self) -> bool:
-        """Whether it may be null."""
-        return type(None) in get_args(_bare(self.type))
+    def names(self) -> tuple[str, ...]:
+        """The values that there are, where they are named one by one."""
+        return tuple(each for each in get_args(_bare(self.type)) if isinstance(each, str))
 
     def accepted(self, none: str = "null") -> str:
         """What is accepted, in words; `none` is how nothing is spelled where the value comes from."""
         said = self.extra.get("accepted")
-        return str(said).format(none=none) if said else ", ".join(map(str, get_args(_bare(self.type))))
+        return str(said).format(none=none) if said else ", ".join(self.names)
 
     def checked(self, value: Any) -> Any:
         """The value as the tree holds it.
