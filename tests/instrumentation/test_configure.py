@@ -225,3 +225,13 @@ def test_rule_files_are_read_again_with_their_settings_file(blocking, venue, mak
     file("groups: [{name: mine, rules: [{alert: Two, expr: a > 1}]}]", "mine.yaml")
     assert watch.settings.reread()
     assert [status.rule.name for status in watch.status().rules] == ["Two"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rules": "mine.yaml"}, {"rules": 5}, {"rules": [5]}, {"limits": "daily_loss=1"}, {"limits": [1]}]
+)
+def test_arguments_of_another_kind_are_told_as_others_are(wrong, make_bot, watch_over):
+    with pytest.raises(
+        tradewatch.SettingsError, match=r"^argument (rules|limits) .*; accepted: (a list of files|numbers)"
+    ):
+        watch_over(make_bot(), **wrong)

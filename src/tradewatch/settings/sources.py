@@ -105,7 +105,7 @@ def with_arguments(layers: Layers, arguments: Mapping[str, Any]) -> Layers:
     """The same with further arguments, which replace those that were there one by one."""
     problems: list[Problem] = []
     taken = _Taking("argument", lambda at, key: "argument", "None", problems)
-    taken.tree({key: _plain(value) for key, value in arguments.items()})
+    taken.tree({key: plain(value) for key, value in arguments.items()})
     return msgspec.structs.replace(
         layers, arguments={**layers.arguments, **taken.found}, problems=(*layers.problems, *problems)
     )
@@ -266,14 +266,14 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What a program hands in, as a file would have it: paths as text, kinds of numbers and text as their own."""
     if isinstance(value, os.PathLike):
         return str(os.fspath(value))
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, float):
         return float(value)
     return value
