@@ -8,15 +8,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from tradewatch import given
 from tradewatch.model import Clock
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.settings import sources
 from tradewatch.settings.problems import Problem, SettingsError, shown
-from tradewatch.settings.sources import Layers
 from tradewatch.settings.tree import CHANGING, fields
 
 _log = logging.getLogger("tradewatch")
@@ -52,7 +49,7 @@ class Changes:
         return self.in_force.layers.config is not None
 
     def configure(self, arguments: Mapping[str, Any]) -> None:
-        """Put further arguments in force; files are not read again, but rule files that are named.
+        """Put further arguments in force; no file is read again, but rule files that are named.
 
         Raises:
             SettingsError: something is not accepted, or cannot change while the bot runs.
@@ -60,8 +57,9 @@ class Changes:
             RuntimeError: the safety thread does not come to an end.
         """
         with self._lock:
-            layers = sources.with_arguments(self.in_force.layers, given.told(arguments))
-            self._take(layers, "configure")
+            told = given.told(arguments)
+            layers = sources.with_arguments(self.in_force.layers, told)
+            self._take(given.in_force(layers, None if "rules" in told else self.in_force.groups), "configure")
 
     def reread(self) -> bool:
         """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log."""
@@ -69,7 +67,8 @@ class Changes:
             before = self.in_force.layers
             try:
                 read = sources.read(config=before.config, environ=os.environ, beneath=before.beneath)
-                self._take(msgspec.structs.replace(read, arguments=before.arguments), "SIGHUP")
+                layers = sources.again(read, before)
+                self._take(given.in_force(layers), "SIGHUP")
             except Exception as error:
                 # Each line of what is wrong in the settings is for the person who changed them.
                 said = scrubber.text(str(error)) if isinstance(error, ValueError) else describe(error)
@@ -82,8 +81,8 @@ class Changes:
         """A thread that is not there any more may have held the lock."""
         self._lock = threading.Lock()
 
-    def _take(self, layers: Layers, how: str) -> None:
-        before, after = self.in_force, given.in_force(layers)
+    def _take(self, after: given.InForce, how: str) -> None:
+        before = self.in_force
         changed = {
             new.key: (old, new)
             for old, new in zip(_by_key(before), _by_key(after), strict=True)

@@ -30,8 +30,8 @@ class InForce(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self.settings.limits)
 
 
-def in_force(layers: Layers) -> InForce:
-    """What the sources say, if all of it is right.
+def in_force(layers: Layers, groups: tuple[Group, ...] | None = None) -> InForce:
+    """What the sources say, if all of it is right; `groups` where the rule files are not to be read again.
 
     Raises:
         SettingsError: something is not accepted, or a limit was given that no rule reads: somebody counts on it.
@@ -41,7 +41,7 @@ def in_force(layers: Layers) -> InForce:
         raise SettingsError(layers.problems)
     settings, listed = layers.settled()
     try:
-        groups = _groups(settings)
+        groups = _groups(settings) if groups is None else groups
     except RuleFileError as error:
         origin = next(setting.origin for setting in listed if setting.key == "rules")
         error.add_note(f"the setting rules names that file: {origin}")
@@ -54,7 +54,7 @@ def in_force(layers: Layers) -> InForce:
 def as_far_as_right(layers: Layers) -> tuple[InForce, tuple[str, ...]]:
     """What the sources say, without what is wrong of it; and what IS NOT IN FORCE, one text for each."""
     said: list[str] = []
-    problems, right = layers.problems, msgspec.structs.replace(layers, problems=())
+    problems, right = layers.problems, msgspec.structs.replace(layers, problems=(), passed=layers.problems)
     while True:
         settings, listed = right.settled()
         try:

@@ -113,6 +113,27 @@ def test_a_program_without_code_reads_its_file_again(venue, program, tmp_path):
     assert "changed by SIGHUP" in bot.end()[1]
 
 
+def test_a_variable_that_was_wrong_at_the_start_does_not_keep_a_file_from_being_read_again(venue, program, tmp_path):
+    """What is wrong in the environment of a process nobody can mend while it runs."""
+    (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
+    body = """
+    order(client())
+    import signal
+    def limit_after(text):
+        open("mine.yaml", "w").write(text)
+        changed = watch().status().configured_ns
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: watch().status().configured_ns != changed or watch().settings.refused)
+        return watch().status().limits["drawdown"]
+    say(limits=[limit_after("limits: {drawdown: %s}" % text) for text in ("0.3", "0.4", "40")])
+    """
+    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="overhead=7", TRADEWATCH_PROT="1")
+    assert bot.said() == {"limits": [0.3, 0.4, 0.4]}
+    _, err = bot.end()
+    assert "TRADEWATCH_PROT '1' IS NOT IN FORCE: no such variable (nearest: TRADEWATCH_PORT)" in err
+    assert "limits.drawdown 40; accepted" in err
+
+
 ON_A_TERMINAL = """
 import os, signal, sys, time
 import tradewatch

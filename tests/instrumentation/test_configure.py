@@ -235,3 +235,15 @@ def test_arguments_of_another_kind_are_told_as_others_are(wrong, make_bot, watch
         tradewatch.SettingsError, match=r"^argument (rules|limits) .*; accepted: (a list of files|numbers)"
     ):
         watch_over(make_bot(), **wrong)
+
+
+def test_a_limit_can_be_changed_while_a_rule_file_is_being_edited(blocking, venue, make_bot, watch_over, file):
+    rule = "{alert: One, expr: 'a > on () tradewatch_limit'}"
+    path = file(f"groups: [{{name: mine, rules: [{rule}]}}]", "mine.yaml")
+    watch = watch_over(make_bot(blocking.client(venue())), rules=[path])
+    path.write_text("groups: [{name: mine, rules: [{alert: Half, expr: 'a >")
+    watch.configure(limits={"drawdown": 0.05})
+    assert watch.status().limits["drawdown"] == 0.05
+    assert [status.rule.name for status in watch.status().rules] == ["One"]
+    with pytest.raises(tradewatch.RuleFileError):
+        watch.configure(rules=[path])

@@ -42,7 +42,10 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Layers(msgspec.Struct, frozen=True):
-    """What each source says, by path, and what was wrong in it. `beneath` is what another system's variables say."""
+    """What each source says, by path, and what was wrong in it.
+
+    `beneath` is what another system's variables say. `passed` is what was wrong and was passed over at the start.
+    """
 
     config: str | None
     beneath: Layer = {}
@@ -50,6 +53,7 @@ class Layers(msgspec.Struct, frozen=True):
     environment: Layer = {}
     arguments: Layer = {}
     problems: tuple[Problem, ...] = ()
+    passed: tuple[Problem, ...] = ()
 
     def given(self) -> dict[str, Given]:
         """The strongest value of each setting that somebody gave; of profiles nothing."""
@@ -109,6 +113,16 @@ def with_arguments(layers: Layers, arguments: Mapping[str, Any]) -> Layers:
     return msgspec.structs.replace(
         layers, arguments={**layers.arguments, **taken.found}, problems=(*layers.problems, *problems)
     )
+
+
+def again(read: Layers, before: Layers) -> Layers:
+    """What was read again, with the arguments of before.
+
+    What was wrong in the environment and passed over is passed over again: of a process that runs nobody can mend it.
+    """
+    passed = tuple(each for each in read.problems if each.where.startswith(PREFIX) and each in before.passed)
+    problems = tuple(each for each in read.problems if each not in passed)
+    return msgspec.structs.replace(read, arguments=before.arguments, problems=problems, passed=passed)
 
 
 class _Taking:

@@ -148,6 +148,9 @@ e-mail and webhook.
   SIGHUP, was given a settings file, and called `tradewatch.instrument` on its main thread. A terminal that is closed
   ends such a program, as it would without tradewatch.
 
+What was wrong in the environment of a program without code, and is not in force there, is passed over again: nobody can
+mend it while the program runs.
+
 A change is taken as a whole or not at all: where anything of it is wrong, or cannot change, everything is as it was.
 `configure` raises then; after SIGHUP the log says it, and `watch.status().notes` until a change succeeds. What
 changed is on the log, from what to what; `watch.status().settings` has every setting with its origin, and
