@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tradewatch.settings.yaml import At, Document
 
 CONFIG = PREFIX + "CONFIG"
+# Not of a bot: where the servers of tradewatch's own tests are.
+_OF_TESTS = PREFIX + "SERVERS"
 DEFAULT = "default"
 
 
@@ -230,7 +232,7 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Layer:
     variables = {field.variable: field for field in fields().values()}
     for variable in sorted(environ):
         text = environ[variable].strip()
-        if not variable.startswith(PREFIX) or variable == CONFIG or not text:
+        if not variable.startswith(PREFIX) or variable in (CONFIG, _OF_TESTS) or not text:
             continue
         taken = _Taking(variable, lambda at, key, variable=variable: variable, "none", problems)  # type: ignore[misc]
         field = variables.get(variable)

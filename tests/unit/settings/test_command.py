@@ -34,6 +34,7 @@ def test_check_shows_every_setting_with_its_value_and_where_it_is_from(run, tmp_
         ["state_dir", "–", "default"],
         ["account", "–", "default"],
         ["currency", "–", "default"],
+        ["strategy", "–", "default"],
         ["rules", "–", "default"],
         ["port", "–", "TRADEWATCH_PORT"],
         ["limits.daily_loss", "0.015", "profile production"],

@@ -95,6 +95,7 @@ def test_variables_are_spelled_as_the_shell_has_them(tmp_path):
             "TRADEWATCH_STATE_DIR": "~/state",
             "TRADEWATCH_ACCOUNT": "",
             "OTHER_PORT": "x",
+            "TRADEWATCH_SERVERS": "where the tests have them",
         }
     )
     assert (settings.port, settings.name, settings.account) == (None, "none", None)
