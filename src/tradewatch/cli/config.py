@@ -111,7 +111,10 @@ def _wrong(lines: list[str], problems: list[dict[str, Any]], *, as_json: bool) -
 
 def _masked(setting: Setting) -> Any:
     value = setting.value
-    return scrubber.attribute(setting.key, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # The name of a folder may hold bytes that are no text.
+    return scrubber.attribute(setting.key, value.encode("utf-8", "replace").decode())
 
 
 def _text(setting: Setting) -> str:

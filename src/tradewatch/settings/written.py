@@ -100,7 +100,7 @@ tradewatch.yaml:4:13: limits.drawdown 15; accepted: a ratio above 0, at most 1 (
 Without code, under `opentelemetry-instrument`, the bot is watched all the same: the log says which setting IS NOT IN
 FORCE, and what is in its place.
 
-A file is UTF-8 and at most 1 MiB; what YAML has for programs (tags, several documents, anchors that loop or grow) is
+A file is UTF-8 and at most 64 KiB; what YAML has for programs (tags, several documents, anchors that loop or grow) is
 refused. No setting is a secret today. What looks like a key in one, or is one that a client holds, is masked wherever
 it is shown.
 

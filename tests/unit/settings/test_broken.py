@@ -79,12 +79,20 @@ def test_a_file_of_100_mb_is_refused_unread(tmp_path):
         stream.write(b"name: grid\n#")
         stream.truncate(100_000_000)
     size, said = grown(file)
-    assert said == f"{file}:1:1: more than 1,048,576 bytes; accepted: files of at most 1,048,576 bytes"
+    assert said == f"{file}:1:1: more than 65,536 bytes; accepted: files of at most 65,536 bytes"
     assert size < 30_000_000
 
 
 def test_a_file_without_end_is_refused():
-    assert grown("/dev/zero")[1].startswith("/dev/zero:1:1: more than 1,048,576 bytes")
+    assert grown("/dev/zero")[1].startswith("/dev/zero:1:1: more than 65,536 bytes")
+
+
+def test_the_slowest_file_that_is_read_is_read_within_bounds(tmp_path):
+    file = tmp_path / "values.yaml"
+    file.write_text("a: [" + "x," * 32_764 + "]\n")
+    size, said = grown(file)
+    assert "a ['x', 'x'," in said
+    assert size < 100_000_000
 
 
 def test_a_bomb_takes_no_more_memory_than_a_file_may():

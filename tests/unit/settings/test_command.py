@@ -95,6 +95,13 @@ def test_init_writes_a_file_that_passes_and_never_writes_over_one(run, tmp_path)
     assert "No such file or directory" in run("init", "none/t.yaml").stderr
 
 
+def test_a_folder_whose_name_is_no_text_is_shown():
+    environment = os.fsencode("TRADEWATCH_STATE_DIR"), b"/tmp/\xff"
+    command = [sys.executable, "-m", "tradewatch.cli", "config", "check"]
+    done = subprocess.run(command, env=PLAIN | dict([environment]), capture_output=True, check=True)
+    assert b"/tmp/?" in done.stdout
+
+
 def test_schema_prints_json(run):
     done = run("schema")
     assert json.loads(done.stdout)["$defs"]["Limits"]["additionalProperties"] is False
