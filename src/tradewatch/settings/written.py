@@ -111,6 +111,9 @@ it is shown.
 """
 
 _LIMITS = """
+A name, folder or port in the environment is that of every bot of the process: where there are two, name them in the
+code.
+
 In the environment limits are one variable: `TRADEWATCH_LIMITS=daily_loss=0.02,drawdown=0.1`. In a file:
 
 ```yaml
