@@ -39,8 +39,9 @@ bench: $(VENV)/.ready  ## what tradewatch costs beside naive OpenTelemetry, prom
 soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)
 	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
 
-docs: $(VENV)/.ready  ## write what is generated: a page of docs/, and the default rules as JSON
+docs: $(VENV)/.ready  ## write what is generated: two pages of docs/, and the default rules as JSON
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md
+	$(BIN)/python -m tradewatch.settings > docs/configuration.md
 	$(BIN)/python -m tradewatch.rules > src/tradewatch/rules/default.json
 
 clean:  ## remove what the targets made

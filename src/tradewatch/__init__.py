@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tradewatch.mixin import Watched
     from tradewatch.registry import instrument, shutdown, uninstrument
     from tradewatch.rules import RuleFileError
+    from tradewatch.settings.problems import SettingsError
     from tradewatch.status import Status
     from tradewatch.store import StoreInUse
     from tradewatch.watch import Watch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ResumeRefused",
     "RuleFileError",
+    "SettingsError",
     "Status",
     "StoreInUse",
     "Watch",
@@ -41,6 +43,7 @@ __all__ = [
 _ROOMS = {
     "ResumeRefused": "breaker",
     "RuleFileError": "rules",
+    "SettingsError": "settings.problems",
     "Status": "status",
     "StoreInUse": "store",
     "Watch": "watch",

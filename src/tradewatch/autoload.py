@@ -1,13 +1,9 @@
 """For `opentelemetry-instrument python main.py`: distro, configurator, instrumentor, and the hook before instrumentors.
 
 There is no bot object then. What is watched is the process, from the first call of an exchange client on; a process
-that makes none has neither threads nor files nor a port of ours. The settings of the bot are in the environment:
-
-    OTEL_SERVICE_NAME     the bot's name; else the script's
-    TRADEWATCH_STATE_DIR  the state folder; else by the bot's name
-    TRADEWATCH_PORT       of the scrape endpoint; else OTEL_EXPORTER_PROMETHEUS_PORT, else 9464; 0 takes a free one
-    TRADEWATCH_LIMITS     limits that replace the defaults: daily_loss=0.02,drawdown=0.1
-    TRADEWATCH_RULES      rule files that replace the default rules, separated as in PATH
+that makes none has neither threads nor files nor a port of ours. Its settings are those of `instrument`, without
+arguments: `TRADEWATCH_*`, and the file that `TRADEWATCH_CONFIG` names. `OTEL_SERVICE_NAME` names the bot where they do
+not, else the script does.
 
 One that cannot be read is said on the log, and what it would have replaced stays in force: nothing here raises.
 """
@@ -17,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +26,12 @@ from opentelemetry.trace import NoOpTracerProvider
 from opentelemetry.util._importlib_metadata import EntryPoint
 
 from tradewatch import given, registry
-from tradewatch.rules import Group, RuleFileError, load_files
 from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
+from tradewatch.settings import sources
+from tradewatch.settings.tree import LAST_PORT
 from tradewatch.telemetry.providers import Providers, connect, exporters, wants_spans
 
-PORT = 9464
 _CLOSE_S = 2.0
 
 
@@ -76,9 +72,10 @@ class Configurator:
 
 
 def _set_up(*, spans: bool, metrics_too: bool) -> None:
+    chosen = settings().settings
     made = connect(
-        bot_name(),
-        port(),
+        given.bot_name(None, chosen.name),
+        chosen.port,
         None if spans else NoOpTracerProvider(),
         None if metrics_too else NoOpMeterProvider(),
         logs=False,
@@ -143,17 +140,30 @@ class CcxtInstrumentor(BaseInstrumentor):
             registry.leave_process()
 
 
-def settings() -> Mapping[str, Any]:
-    """The settings of the process's watch, read from the environment."""
-    env = os.environ
-    files = _rules(env.get("TRADEWATCH_RULES", ""))
-    return {
-        "name": bot_name(),
-        "state_dir": env.get("TRADEWATCH_STATE_DIR") or None,
-        "limits": _limits(env.get("TRADEWATCH_LIMITS", ""), given.rule_groups(files)),
-        "rule_files": files,
-        "port": port(),
-    }
+def settings() -> given.InForce:
+    """The settings of the process's watch; what of them is wrong is said on the log, and is not in force."""
+    layers = sources.read(environ=os.environ, beneath=_others())
+    chosen, lost = given.as_far_as_right(layers)
+    for text in lost:
+        # By the text: each is said once a minute at most.
+        failures.warn(f"settings {text}", text)
+    return chosen
+
+
+def _others() -> dict[str, sources.Given]:
+    """What OpenTelemetry's variables say of settings of ours, and the script's name; weaker than a settings file."""
+    name, port = "the script", "OTEL_EXPORTER_PROMETHEUS_PORT"
+    found = {"name": sources.Given(bot_name(), name)}
+    named, text = exporters("METRICS"), os.environ.get(port)
+    if named is not None and "prometheus" not in named:
+        found["port"] = sources.Given(None, "OTEL_METRICS_EXPORTER")
+    elif text and text.isascii() and text.isdigit() and int(text) <= LAST_PORT:
+        found["port"] = sources.Given(int(text), port)
+    elif text:
+        failures.warn(
+            "autoload port", f"{port}: {text!r} IS NOT IN FORCE; accepted: 0 (any that is free) to {LAST_PORT}"
+        )
+    return found
 
 
 def bot_name() -> str:
@@ -169,53 +179,3 @@ def bot_name() -> str:
         script = Path(sys.orig_argv[sys.orig_argv.index("-m") + 1].rpartition(".")[2])
     stem = script.parent.name if script.stem == "__main__" else script.stem
     return stem if stem.strip("-.") and stem != "-c" else "python"
-
-
-def port() -> int | None:
-    """The port of the scrape endpoint; None where `OTEL_METRICS_EXPORTER` names other exporters alone."""
-    text = os.environ.get("TRADEWATCH_PORT")
-    if not text:
-        named = exporters("METRICS")
-        if named is not None and "prometheus" not in named:
-            return None
-        text = os.environ.get("OTEL_EXPORTER_PROMETHEUS_PORT") or str(PORT)
-    if text.isascii() and text.isdigit() and int(text) <= given.LAST_PORT:
-        return int(text)
-    failures.warn("autoload port", f"port {text!r}: no metrics are served; accepted: 0 (any that is free) to 65535")
-    return None
-
-
-def _limits(text: str, groups: Sequence[Group]) -> dict[str, float]:
-    """The limits that are understood and read by a rule; another one keeps its default."""
-    found: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, value = (piece.strip() for piece in part.partition("="))
-        try:
-            one = {name: _number(value)}
-            given.limits_in_force(one, groups)
-        except ValueError as error:
-            failures.warn(
-                f"autoload limit {name}",
-                f"TRADEWATCH_LIMITS: {part!r} IS NOT IN FORCE, the default is: {error}; accepted: name=number,...",
-            )
-        else:
-            found |= one
-    return found
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no number") from None
-
-
-def _rules(text: str) -> list[Path] | None:
-    """The rule files, if all of them load; None for the default rules."""
-    files = [Path(part) for part in text.split(os.pathsep) if part]
-    try:
-        load_files(files)
-    except (RuleFileError, OSError) as error:
-        failures.warn("autoload rules", f"TRADEWATCH_RULES IS NOT IN FORCE, the default rules are: {error}")
-        return None
-    return files or None

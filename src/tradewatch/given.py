@@ -1,45 +1,89 @@
-"""What the caller of `instrument` gives, checked before anything is begun."""
+"""What the caller of `instrument` gives, and what was set elsewhere, checked before anything is begun."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tradewatch.rules import Group, default_groups, limit_values, load_files, read_limits
+import msgspec
 
-LAST_PORT = 65_535
+from tradewatch.rules import Group, RuleFileError, default_groups, load_files, read_limits
+from tradewatch.settings.problems import Problem, SettingsError
+from tradewatch.settings.sources import DEFAULT, Layers, Setting
+from tradewatch.settings.tree import Settings, fields
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """Settings with the rules that they name, and the sources that they are from."""
+
+    settings: Settings
+    listed: tuple[Setting, ...]
+    groups: tuple[Group, ...]
+    layers: Layers
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Every limit by name."""
+        return msgspec.structs.asdict(self.settings.limits)
+
+
+def in_force(layers: Layers, groups: tuple[Group, ...] | None = None) -> InForce:
+    """What the sources say, if all of it is right; `groups` where the rule files are not to be read again.
+
+    Raises:
+        SettingsError: something is not accepted, or a limit was given that no rule reads: somebody counts on it.
+        RuleFileError: a rule file that does not load.
+    """
+    if layers.problems:
+        raise SettingsError(layers.problems)
+    settings, listed = layers.settled()
+    try:
+        groups = _groups(settings) if groups is None else groups
+    except RuleFileError as error:
+        origin = next(setting.origin for setting in listed if setting.key == "rules")
+        error.add_note(f"the setting rules names that file: {origin}")
+        raise
+    if unread := _unread(layers, groups):
+        raise SettingsError(unread.values())
+    return InForce(settings, listed, groups, layers)
+
+
+def as_far_as_right(layers: Layers) -> tuple[InForce, tuple[str, ...]]:
+    """What the sources say, without what is wrong of it; and what IS NOT IN FORCE, one text for each."""
+    said: list[str] = []
+    problems, right = layers.problems, msgspec.structs.replace(layers, problems=(), passed=layers.problems)
+    while True:
+        settings, listed = right.settled()
+        try:
+            groups = _groups(settings)
+            break
+        except (RuleFileError, OSError) as error:
+            origin = right.given()["rules"].origin
+            right = right.without("rules")
+            instead = right.given().get("rules")
+            what = f"those of {instead.origin} are" if instead else "the default rules are"
+            said.append(f"{origin}: rules IS NOT IN FORCE, {what}: {error}")
+    while unread := _unread(right, groups):
+        problems = (*problems, *unread.values())
+        for key in unread:
+            right = right.without(key)
+    settings, listed = right.settled()
+    origins = {setting.key: setting.origin for setting in listed}
+    return InForce(settings, listed, groups, right), (*(_lost(each, origins) for each in problems), *said)
 
 
 def bot_name(bot: Any, name: str | None) -> str:
-    """The bot's name: as given, else its class's, as a name that a folder can have.
-
-    Raises:
-        ValueError: a name with nothing in it that a folder could be called.
-    """
+    """The bot's name: as given, else its class's, as a name that a folder can have."""
     found = name
     if found is None:
         # Read past whatever the bot's class makes of attributes.
         qualname = type.__dict__["__qualname__"].__get__
         kind = type(bot)
         found = vars(bot)["__name__"] if kind is ModuleType else qualname(bot if issubclass(kind, type) else kind)
-    plain = re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80]
-    if not plain:
-        raise ValueError(f"name {name!r}; accepted: letters, digits, '-', '_' and '.'")
-    return plain
-
-
-def check_port(port: object) -> None:
-    """Whether a port can be listened on.
-
-    Raises:
-        ValueError: it is no whole number from 0 to 65535, and not None.
-    """
-    if port is not None and not (type(port) is int and 0 <= port <= LAST_PORT):
-        raise ValueError(f"port {port!r}; accepted: 0 (any that is free) to {LAST_PORT}, or None")
+    return re.sub(r"[^\w.-]+", "-", str(found)).strip("-.")[:80] or "bot"
 
 
 def check_clock(clock: object) -> None:
@@ -53,34 +97,39 @@ def check_clock(clock: object) -> None:
         raise ValueError(f"clock {clock!r}; accepted: an object with {', '.join(needed)}, such as paper.Clock, or None")
 
 
-def rule_groups(files: Sequence[str | os.PathLike[str]] | None) -> tuple[Group, ...]:
-    """The rules of files, or the default ones.
-
-    Raises:
-        ValueError: one path instead of a list of them.
-        RuleFileError: a file that does not load.
-    """
-    if files is None:
-        return default_groups()
-    if isinstance(files, str | os.PathLike):
-        raise ValueError(f"rules {files!r}; accepted: a list of files, such as [{os.fspath(files)!r}]")
-    return load_files([Path(file) for file in files])
+def told(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `instrument` that are settings, without those that were not given."""
+    return {
+        key: value
+        for key, value in arguments.items()
+        if value is not msgspec.UNSET and (value is not None or key == "port")
+    }
 
 
-def limits_in_force(given: Mapping[str, float] | None, groups: Sequence[Group]) -> dict[str, float]:
-    """Every limit by name, with those replaced that are given.
+def _groups(settings: Settings) -> tuple[Group, ...]:
+    return default_groups() if settings.rules is None else load_files([Path(file) for file in settings.rules])
 
-    Raises:
-        ValueError: an impossible limit, or one that no rule reads: whoever gives it counts on it.
-    """
-    if given is not None and not isinstance(given, Mapping):
-        raise ValueError(f"limits {given!r}; accepted: numbers by name, such as {{'daily_loss': 0.02}}")
-    values = limit_values(given)
-    read = read_limits(values, groups)
-    for name in given or ():
-        if name not in read:
-            raise ValueError(
-                f"limit {name}: none of the rules reads it, so it would limit nothing; those that they read: "
-                f"{', '.join(sorted(read)) or 'none'}. A rule reads it as tradewatch_limit{{limit={name!r}}}"
+
+def _unread(layers: Layers, groups: Sequence[Group]) -> dict[str, Problem]:
+    """Limits that somebody gave and no rule reads; a profile's may be left unread."""
+    names = [key.removeprefix("limits.") for key in fields() if key.startswith("limits.")]
+    read = read_limits(names, groups)
+    found = {}
+    for key, given in layers.given().items():
+        name = key.removeprefix("limits.")
+        if name != key and name not in read:
+            what = (
+                f"limit {name}: none of the rules reads it, so it would limit nothing; a rule reads it as "
+                f"tradewatch_limit{{limit={name!r}}}"
             )
-    return values
+            found[key] = Problem(given.origin, key, f"{given.value:g}", what, ", ".join(sorted(read)) or "none")
+    return found
+
+
+def _lost(problem: Problem, origins: Mapping[str, str]) -> str:
+    if not problem.key:
+        return f"{problem.where}: THIS FILE IS NOT IN FORCE: {problem.what}; accepted: {problem.accepted}"
+    origin = origins.get(problem.key)
+    instead = "" if origin is None else f", {'the default' if origin == DEFAULT else 'that of ' + origin} is"
+    what = f"{problem.what}; " if problem.what else ""
+    return f"{problem.subject} IS NOT IN FORCE{instead}: {what}accepted: {problem.accepted}"

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
+import msgspec
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from tradewatch import given
 from tradewatch.instrumentation.ccxt import Ccxt
 from tradewatch.model import Clock
 from tradewatch.runtime import fork
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.interpreter import refuse_without_lock
+from tradewatch.settings import sources
+from tradewatch.signals import Signals
 from tradewatch.store import StoreInUse
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.logs import Logs
 from tradewatch.watch import Watch
-
-_PORT = 9464
-_SIGTERM_S = 2.5
 
 _lock = threading.RLock()
 # By the identity of the bot, which is kept alive as long as it is watched; with the settings that it is watched by.
@@ -37,7 +36,7 @@ _at_end: list[Callable[[], None]] = []
 class _Process:
     """What a program without a bot object is watched with: see `watch_process`."""
 
-    settings: Callable[[], Mapping[str, Any]] | None = None
+    settings: Callable[[], given.InForce] | None = None
     watch: Watch | None = None
 
 
@@ -70,13 +69,15 @@ _logs = Logs()
 def instrument(
     bot: Any,
     *,
+    config: str | os.PathLike[str] | None = None,
+    profile: str | None = None,
     name: str | None = None,
     state_dir: str | os.PathLike[str] | None = None,
     account: str | None = None,
     currency: str | None = None,
     limits: Mapping[str, float] | None = None,
     rules: Sequence[str | os.PathLike[str]] | None = None,
-    port: int | None = _PORT,
+    port: int | msgspec.UnsetType | None = msgspec.UNSET,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     clients: Sequence[Any] = (),
@@ -99,16 +100,21 @@ def instrument(
     >>> [client.path for client in watch.status().clients]
     ['bot.exchange']
 
+    Settings come from a profile, a file, the environment (`TRADEWATCH_*`) and these arguments; the later one wins. All
+    of them are in docs/configuration.md, and an argument that is None is not given, `port` aside.
+
     Args:
         bot: the object that holds the clients; a client itself, a module or a list will do as well.
+        config: a settings file, YAML or JSON; what `TRADEWATCH_CONFIG` names unless given. SIGHUP reads it again.
+        profile: which defaults are in force: default, production, development or testing.
         name: the bot's name, for its state folder and as `service.name`; its class's unless given.
         state_dir: where halts, fills and the day's start are kept; `~/.local/state/tradewatch/<name>` unless given.
         account: the account's name in telemetry, with the venue's behind it: `account="main"` is `main-binance` on
             Binance; a salted hash of the API key unless given.
         currency: what equity is shown in; the quote currency of the first market seen unless given.
-        limits: limits by name that replace the defaults, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
+        limits: limits by name, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
         rules: rule files in Prometheus's format that replace the default rules.
-        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none.
+        port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none; 9464 unless set.
         tracer_provider: the application's, where it is not the global one. It is never shut down.
         meter_provider: likewise.
         clients: exchange clients to watch from the start beside those that are found on the bot.
@@ -121,21 +127,24 @@ def instrument(
         The watch: `status()`, `halt()`, `resume()`.
 
     Raises:
-        ValueError: a limit that there is none of or that no rule reads, an impossible value, name, port, clock, client
-            or executor; or a bot that is watched already, with other settings.
+        tradewatch.SettingsError: a ValueError; what is wrong in any source, one line each: file and line or variable,
+            setting, value, and what is accepted; also a limit that no rule reads.
+        ValueError: an impossible clock, client or executor; or a bot that is watched already, with other settings.
         tradewatch.StoreInUse: another bot, here or in another process, has this name or state folder.
         tradewatch.RuleFileError: a rule file that does not load; says file, line, column and what is accepted.
         RuntimeError: a free-threaded interpreter, on which a halt could be missed.
     """
     refuse_without_lock()
     told = {
+        "config": None if config is None else os.path.abspath(config),
+        "profile": profile,
         "name": name,
         "state_dir": None if state_dir is None else os.path.abspath(state_dir),
         "account": account,
         "currency": currency,
-        "limits": dict(limits) if limits else None,
-        "rules": None if rules is None else [os.path.abspath(file) for file in rules],
-        "port": {_PORT: None, None: "none"}.get(port, port),
+        "limits": sources.plain(limits) or None,
+        "rules": sources.plain(rules),
+        "port": None if port is msgspec.UNSET else "none" if port is None else port,
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
         "clients": tuple(map(id, clients)) or None,
@@ -154,18 +163,23 @@ def instrument(
                     "tradewatch.uninstrument(bot) first"
                 )
             return known[1]
-        chosen = {
+        arguments = {
+            "profile": profile,
             "name": name,
             "state_dir": state_dir,
             "account": account,
             "currency": currency,
             "limits": limits,
-            "rule_files": rules,
+            "rules": rules,
             "port": port,
+            "strategy": strategy,
+        }
+        layers = sources.read(config=config, environ=os.environ, arguments=given.told(arguments))
+        chosen = given.in_force(layers)
+        parts = {
             "tracer_provider": tracer_provider,
             "meter_provider": meter_provider,
             "clients": clients,
-            "strategy": strategy,
             "executors": executors,
             "clock": clock,
         }
@@ -173,7 +187,7 @@ def instrument(
             # Lets go of the folder and the port. Its gates stay on its clients until they have those of the new one.
             before.stop(at_exit=True)
         try:
-            watch = _begin(bot, chosen, told, before)
+            watch = _begin(bot, chosen, told, before, **parts)
         except BaseException:
             # What the caller got wrong must not leave the process without a watch.
             if _process.settings is not None:
@@ -183,14 +197,13 @@ def instrument(
         return watch
 
 
-def watch_process(settings: Callable[[], Mapping[str, Any]]) -> None:
+def watch_process(settings: Callable[[], given.InForce]) -> None:
     """Watch the process itself, from the first call of an exchange client on; for programs without a bot object.
 
     An `instrument` of a bot takes over, whenever it comes.
 
     Args:
-        settings: asked for at that first call: what `instrument` takes, by the names that `Watch` has for them. It
-            says itself what of them is wrong, and raises nothing.
+        settings: asked for at that first call. It says itself what of them is wrong, and raises nothing.
     """
     with _lock:
         if not _watches:
@@ -237,9 +250,9 @@ def watch_of(bot: Any) -> Watch:
     return known[1]
 
 
-def _begin(bot: Any, settings: Mapping[str, Any], told: dict[str, Any], before: Watch | None) -> Watch:
+def _begin(bot: Any, chosen: given.InForce, told: dict[str, Any], before: Watch | None, **parts: Any) -> Watch:
     """Watch `bot` from now on, with the clients and the halt of the watch that was there before."""
-    watch = Watch(bot, _ccxt, _gauges, _logs, _leave, **settings)
+    watch = Watch(bot, _ccxt, _gauges, _logs, _leave, chosen=chosen, **parts)
     for key, (_, known, _) in list(_watches.items()):
         if known is before:
             del _watches[key]
@@ -253,18 +266,18 @@ def _begin(bot: Any, settings: Mapping[str, Any], told: dict[str, Any], before: 
     return watch
 
 
-def _begin_process(settings: Callable[[], Mapping[str, Any]], before: Watch | None) -> None:
+def _begin_process(settings: Callable[[], given.InForce], before: Watch | None) -> None:
     bot = sys.modules["__main__"]
     # Whatever goes wrong: the bot's call goes on, and is not made to wait for another try each time.
     _process.settings = None
     try:
-        chosen = dict(settings())
+        chosen = settings()
         try:
             _process.watch = _begin(bot, chosen, {}, before)
         except StoreInUse as used:
             # A process of the same bot, its parent for one: two cannot keep one state, but one halt must hold in both.
             failures.warn("autoload", f"{used} Until then that one's halts hold here too, and nothing is kept of this.")
-            _process.watch = _begin(bot, chosen | {"port": None, "follows": used.path}, {}, before)
+            _process.watch = _begin(bot, chosen, {}, before, follows=used.path)
     except Exception as error:
         failures.warn("autoload failed", f"THIS PROCESS IS NOT WATCHED and no rule can halt it: {describe(error)}")
         failures.note("autoload", error)
@@ -302,7 +315,7 @@ def uninstrument(bot: Any) -> None:
             # Looked at only now: while this one stopped, another bot may have come.
             if not _watches:
                 _ccxt.undo()
-                _let_sigterm_go()
+                _signals.let_go()
                 _logs.undo()
 
 
@@ -340,14 +353,15 @@ def _end_cleanly() -> None:
     """
     atexit.unregister(_at_exit)
     atexit.register(_at_exit)
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _on_sigterm)
+    _signals.take(rereads=any(watch.settings.rereads for _, watch, _ in _watches.values()))
 
 
-def _let_sigterm_go() -> None:
-    """Put the default back where our handler still stands; only the main thread can."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _reread() -> None:
+    """Read the settings of every bot again, each by itself."""
+    with _lock:
+        watches = [watch for _, watch, _ in _watches.values() if not watch.forked]
+    for watch in watches:
+        watch.settings.reread()
 
 
 def _in_child() -> None:
@@ -363,16 +377,8 @@ def _in_child() -> None:
     _logs.forked()
     for _, watch, _ in _watches.values():
         watch.fork(let_go=watch is _process.watch and _process.settings is not None)
-    _let_sigterm_go()
+    _signals.let_go()
 
 
+_signals = Signals(_at_exit, _reread)
 fork.in_child(_in_child)
-
-
-def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    # On a thread of its own: the signal may have interrupted the main thread while that held one of our locks.
-    ending = threading.Thread(target=_at_exit, name="tradewatch-sigterm", daemon=True)
-    ending.start()
-    ending.join(_SIGTERM_S)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)

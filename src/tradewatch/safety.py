@@ -30,6 +30,8 @@ COALESCE_S = 0.05
 _REST_AFTER_NS = 1_000_000_000
 _REST_S = 1.0
 _ADVANCE_EVERY_NS = 1_000_000_000
+# How long whoever changes settings waits for a step to end.
+_GIVE_WAY_S = 2.0
 
 
 class Safety:
@@ -96,6 +98,22 @@ class Safety:
             acted=breaker.alerts_acted,
             yield_=breathe,
         )
+
+    def configure(self, groups: Sequence[Group], limits: Mapping[str, float]) -> None:
+        """Put other rules and limits in force, between two steps. May be called from any thread.
+
+        Raises:
+            RuntimeError: the safety thread did not come to the end of a step in time; nothing has changed.
+        """
+        if not self._journal.booking.acquire(timeout=_GIVE_WAY_S):
+            raise RuntimeError("the safety thread does not come to an end; the settings stay as they were")
+        try:
+            self.engine.configure(groups, limits)
+            self._limits = dict(limits)
+            self._tick_mono_ns = 0
+        finally:
+            self._journal.booking.release()
+        self._journal.touch()
 
     def step(self) -> float:
         """Do what is due; returns the real seconds until there may be more."""

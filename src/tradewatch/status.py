@@ -9,6 +9,7 @@ import msgspec
 from tradewatch.breaker import Status as BreakerStatus
 from tradewatch.portfolio import PortfolioSnapshot
 from tradewatch.rules import RuleStatus
+from tradewatch.settings.sources import Setting
 from tradewatch.telemetry.cell import Cell, merged, quantile_s
 from tradewatch.telemetry.outbox import Dropped
 
@@ -84,9 +85,9 @@ class Status(msgspec.Struct, frozen=True):
     `at_ns` and `since_ns` are epoch nanoseconds of the bot's clock. `attempts` are HTTP requests of all calls,
     `retries` those that were sent again after a failure, `throttle_s` the real seconds that calls waited in the
     clients' own rate limiters, all since the start. `orders` are by status, `errors` by `error.type`, `limits` by name,
-    `failures` of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds. `safety_alive`
-    and `service_alive` say whether its two threads run;
-    `state_folder` is None where nothing is kept.
+    `settings` each with its origin, and `configured_ns` is when they last changed, None where they are those of the
+    start. `failures` are of tradewatch's own by place. `overhead_cpu` is of one core, None in the first seconds.
+    `safety_alive` and `service_alive` say whether its two threads run; `state_folder` is None where nothing is kept.
     """
 
     bot: str
@@ -102,6 +103,8 @@ class Status(msgspec.Struct, frozen=True):
     errors: dict[str, int]
     portfolio: PortfolioSnapshot
     limits: dict[str, float]
+    settings: tuple[Setting, ...]
+    configured_ns: int | None
     rules: tuple[RuleStatus, ...]
     breaker: BreakerStatus
     overhead_cpu: float | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from opentelemetry.trace import TracerProvider
 from tradewatch import given
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, Follower, OrderGate
+from tradewatch.changes import Changes
 from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
@@ -24,7 +24,6 @@ from tradewatch.instrumentation.patch import Patches
 from tradewatch.memory import Memory
 from tradewatch.model import Clock, Halt
 from tradewatch.portfolio import Portfolio
-from tradewatch.rules import Group
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import SafetyThread
@@ -63,6 +62,7 @@ class Watch:
         search: how much was looked at to find its clients; those that were found are in `status().clients`.
         tracer, meter, extra: of the providers in use, and the attributes that tell this bot from others on them;
             the tracer is None where nobody wants spans.
+        settings: what is in force, and how it changes while the bot runs.
         forked: this process is a child of the one that watches; here nothing is booked, written or sent.
     """
 
@@ -74,40 +74,30 @@ class Watch:
         logs: Logs,
         leave: Callable[[Watch], None],
         *,
-        name: str | None = None,
-        state_dir: str | os.PathLike[str] | None = None,
-        account: str | None = None,
-        currency: str | None = None,
-        limits: Mapping[str, float] | None = None,
-        rule_files: Sequence[str | os.PathLike[str]] | None = None,
-        port: int | None = 9464,
+        chosen: given.InForce,
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         clients: Sequence[Any] = (),
-        strategy: str | None = None,
         executors: Sequence[Any] = (),
         clock: Clock | None = None,
         follows: Path | None = None,
     ) -> None:
         # What the caller may have got wrong is looked at before anything is begun.
-        given.check_port(port)
         given.check_clock(clock)
-        groups = given.rule_groups(rule_files)
-        values = given.limits_in_force(limits, groups)
-        self._halting = any(each.rule.action == "halt" for group in groups for each in group.rules)
+        settings = chosen.settings
         methods = executor.named(executors)
-        self.name = given.bot_name(bot, name)
+        self.name = given.bot_name(bot, settings.name)
         self.search: Search = with_named(search(bot, is_client), clients, is_client)
         self._executors = dict.fromkeys([*methods, *executor.found_on(bot, is_client)])
         self._ccxt = ccxt
         self._gauges = gauges
         self._logs = logs
         self._leave = leave
-        self._account = account
-        self._strategy = strategy
-        self._limits = values
+        self._account = settings.account
+        self._strategy = settings.strategy
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
+        self.settings = Changes(chosen, self._configured, self.name, self._clock)
         self._patches = Patches()
         self._cells = Cells()
         self._journal = Journal()
@@ -117,10 +107,12 @@ class Watch:
         self.forked = False
 
         self._follows = follows
-        opened = self._open_store(Path(state_dir) if state_dir is not None else None) if follows is None else None
+        folder = None if settings.state_dir is None else Path(settings.state_dir)
+        opened = self._open_store(folder) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
         try:
-            self._build(opened, groups, currency, connect(self.name, port, tracer_provider, meter_provider))
+            port = settings.port if follows is None else None
+            self._build(opened, chosen, connect(self.name, port, tracer_provider, meter_provider))
         except BaseException:
             if self._store is not None:
                 self._store.close()
@@ -129,8 +121,7 @@ class Watch:
     def _build(
         self,
         opened: Store | StoreUnavailable | None,
-        groups: Sequence[Group],
-        currency: str | None,
+        chosen: given.InForce,
         providers: Providers,
     ) -> None:
         accounts = Accounts(self._account, salt_of(self._store))
@@ -157,10 +148,10 @@ class Watch:
             tally=tally,
             traffic=self._traffic,
             breaker=self._breaker,
-            portfolio=Portfolio(self._clock, currency),
+            portfolio=Portfolio(self._clock, chosen.settings.currency),
             memory=self._memory,
-            groups=groups,
-            limits=self._limits,
+            groups=chosen.groups,
+            limits=chosen.limits,
             identity={
                 "job": self._providers.service_name,
                 "instance": self._providers.instance_id,
@@ -225,6 +216,7 @@ class Watch:
         self._journal.forked()
         self._fold.fork()
         self._breaker.forked()
+        self.settings.forked()
         self._providers.forked()
         self._patches.undo()
         self._clients.forked(self._journal, let_go=let_go)
@@ -255,7 +247,9 @@ class Watch:
             orders=self._safety.tally.by_status(),
             errors=dict(self._safety.tally.errors),
             portfolio=self._safety.snapshot,
-            limits=dict(self._limits),
+            limits=self.settings.in_force.limits,
+            settings=self.settings.in_force.listed,
+            configured_ns=self.settings.changed_ns,
             rules=self._safety.engine.status(),
             breaker=self._breaker.status(),
             overhead_cpu=self._overhead,
@@ -302,6 +296,27 @@ class Watch:
             tradewatch.ResumeRefused: the disk did not take it, or a halt came meanwhile; the bot is still halted.
         """
         return self._breaker.resume(by, reason)
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings while the bot runs: limits and rules, all of what is given or nothing.
+
+        They win over file and environment, as arguments of `tradewatch.instrument` do. A rule that stays as it was
+        keeps its alerts; a halt stays. The example is that of a bot that may lose 2 % from now on:
+
+        >>> with tradewatch.instrument([ccxt.kraken()], name="kraken", port=None) as watch:
+        ...     watch.configure(limits={"daily_loss": 0.02})
+        ...     watch.status().limits["daily_loss"]
+        0.02
+
+        Args:
+            changes: `limits` by name, those that are not named stay; `rules`, a list of files that are read again.
+
+        Raises:
+            tradewatch.SettingsError: something is not accepted, or cannot change while the bot runs.
+            tradewatch.RuleFileError: a rule file that does not load.
+            RuntimeError: the safety thread does not answer.
+        """
+        self.settings.configure(changes)
 
     def __repr__(self) -> str:
         """One line, for whoever prints a watch."""
@@ -350,6 +365,9 @@ class Watch:
             with failures.kept("store"):
                 self._store.close()
 
+    def _configured(self, chosen: given.InForce) -> None:
+        self._safety.configure(chosen.groups, chosen.limits)
+
     def _published(self) -> Sequence[Reading]:
         return self._safety.published
 
@@ -394,7 +412,9 @@ class Watch:
                 f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
                 "or used from now on is watched"
             )
-        if not self._halting:
+        if self.settings.refused is not None:
+            notes.append(self.settings.refused)
+        if not any(each.rule.action == "halt" for group in self.settings.in_force.groups for each in group.rules):
             notes.append("no rule has the annotation 'action: halt': only a person halts this bot")
         if self._follows is not None:
             notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")

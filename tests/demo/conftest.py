@@ -86,6 +86,7 @@ class Made:
             "attempts": 152, "retries": 2, "throttle_s": 1.25,
             "orders": {"open": 31, "filled": 16}, "errors": {"OrderNotFound": 4}, "portfolio": portfolio(),
             "limits": {"daily_loss": 0.03, "drawdown": 0.1}, "rules": RULES, "breaker": breaker(),
+            "settings": (), "configured_ns": None,
             "overhead_cpu": 0.053, "telemetry": Made.telemetry, "failures": {}, "safety_alive": True,
             "service_alive": True, "state_folder": "/state", "notes": (),
         }  # fmt: skip

@@ -216,6 +216,24 @@ class SeriesStore:
         if self._appends % _TIDY_EVERY == 0:
             self._tidy(at_ms - self._retention_ms)
 
+    def keep(self, retention_s: float) -> None:
+        """Keep samples for as long as this from now on."""
+        self._retention_ms = max(int(retention_s * 1000), self.lookback_ms)
+
+    def move(self, name: str, source: str) -> None:
+        """Have another source show the series of a metric name from its next scrape on; their samples stay.
+
+        That scrape must be after the last one of the source that showed them.
+        """
+        target = self._sources.setdefault(source, _Source())
+        for block in self._blocks.get(name, ()):
+            if block.source != source:
+                before = self._sources[block.source]
+                before.plan = [(each, positions) for each, positions in before.plan if each is not block]
+                block.source = source
+                # Both are laid out anew by what they show next.
+                before.layout = target.layout = []
+
     def has_name(self, name: str) -> bool:
         """Whether any series of that metric name was in the last scrape of its source."""
         return any(self._is_live(block) for block in self._blocks.get(name, ()))

@@ -36,6 +36,14 @@ class Collection:
         self._current: dict[Labels, float] = {}
         self._grid = plan.grid
 
+    def follow(self, plan: Plan, limits: Mapping[str, float]) -> None:
+        """Collect what other rules read, with other limits; what is stored of a metric stays with it."""
+        self._limits = limit_samples(limits)
+        self._grid = plan.grid
+        self.store.keep(plan.retention_s)
+        for name, grid in plan.grid.items():
+            self.store.move(name, str(grid))
+
     def collect(self, grids: set[int], at_ms: int, breathe: Callable[[int], None]) -> None:
         """Store the current value of what is collected on these grids.
 

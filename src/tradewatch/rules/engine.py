@@ -83,6 +83,19 @@ class Engine:
         """Every rule as its last evaluation left it, acting groups first."""
         return tuple(rule.status for rule in self._plan.rules)
 
+    def configure(self, groups: Sequence[Group], limits: Mapping[str, float]) -> None:
+        """Go on with other rules and limits; belongs to the safety thread.
+
+        A rule that is the same as before keeps its alerts, and is not told of again what it was told of; so is an
+        acting one that has only other labels or texts. What was stored of a metric stays.
+        """
+        plan = Plan(groups)
+        plan.follow(self._plan, self._last_ns)
+        acted = self.acted
+        self._collection.follow(plan, limits)
+        self._plan, self.acted = plan, frozenset()
+        self._recall(acted)
+
     def tick(self, now_ns: int) -> float:
         """Evaluate what is due at `now_ns`, epoch nanoseconds of the clock; points of the grid that passed are skipped.
 
@@ -251,7 +264,7 @@ class Engine:
         for running in self._plan.acting:
             rule = running.rule.rule
             mine = {each for each in acted if (each.rule, each.expr) == (rule.name, rule.expr)}
-            running.told = {each.labels for each in mine}
+            running.told |= {each.labels for each in mine}
             self.acted |= mine
 
     def _own(self, labels: Labels) -> Labels:

@@ -6,23 +6,20 @@ what it limits, and the same rule file is right for bots with different limits.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tradewatch.model import Sample
 from tradewatch.promql.ast import VectorSelector, walk
 from tradewatch.promql.matchers import Matcher, matches_all
+from tradewatch.settings.tree import fields
 
 if TYPE_CHECKING:
     from tradewatch.rules.files import Group
 
 METRIC = "tradewatch_limit"
-_LARGEST = sys.float_info.max
-
-Unit = Literal["ratio", "seconds", "orders"]
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -30,45 +27,20 @@ class Limit(msgspec.Struct, frozen=True):
 
     name: str
     default: float
-    unit: Unit
+    unit: str
     meaning: str
 
 
-LIMITS: tuple[Limit, ...] = (
-    Limit("daily_loss", 0.03, "ratio", "loss since the start of the UTC day, of the equity then"),
-    Limit("drawdown", 0.10, "ratio", "how far equity may be below its peak"),
-    Limit("error_rate", 0.05, "ratio", "exchange calls that venue, network or key make fail, of all in 5 minutes"),
-    Limit("rejected_orders", 5.0, "orders", "orders that a venue rejects in 10 minutes"),
-    Limit("slow_calls", 0.01, "ratio", "exchange calls that take more than 5 seconds, of all in 5 minutes"),
-    Limit("rate_limit", 0.80, "ratio", "request weight used, of what the venue allows"),
-    Limit("overhead", 0.05, "ratio", "CPU that tradewatch itself uses, of one core"),
+LIMITS: tuple[Limit, ...] = tuple(
+    Limit(key.removeprefix("limits."), field.default, field.extra["unit"], field.meaning)
+    for key, field in fields().items()
+    if key.startswith("limits.")
 )
-_BY_NAME = {limit.name: limit for limit in LIMITS}
 
 
-def limit_values(overrides: Mapping[str, object] | None = None) -> dict[str, float]:
-    """Every limit by name: the defaults, with those replaced that `overrides` names.
-
-    Raises:
-        ValueError: a name that is no limit, or a value that is none: not a finite number above 0, or a ratio above 1.
-    """
-    values = {limit.name: limit.default for limit in LIMITS}
-    for name, value in (overrides or {}).items():
-        limit = _BY_NAME.get(name)
-        if limit is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
-            meant = f" (nearest: {near[0]})" if near else ""
-            raise ValueError(f"unknown limit {name!r}{meant}; accepted: {', '.join(_BY_NAME)}")
-        accepted = "a ratio above 0, at most 1" if limit.unit == "ratio" else f"a number of {limit.unit} above 0"
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"limit {name}: {value!r}; accepted: {accepted}")
-        if not 0 < value <= (1 if limit.unit == "ratio" else _LARGEST):
-            hint = f" (for {value:g} per cent write {value / 100:g})" if 1 < value <= 100 else ""
-            raise ValueError(f"limit {name}: {value!r}; accepted: {accepted}{hint}")
-        values[name] = float(value)
-    return values
+def limit_values() -> dict[str, float]:
+    """Every limit by name, as it is unless somebody sets it."""
+    return {limit.name: limit.default for limit in LIMITS}
 
 
 def limit_samples(values: Mapping[str, float]) -> tuple[Sample, ...]:

@@ -41,6 +41,11 @@ class Running:
         self.told: set[Labels] = set()
         self.status = RuleStatus(rule.rule, "warming", (), None, None, 0.0, None)
 
+    def carry_on(self, before: Running) -> None:
+        """Take over the alerts of the same rule, and what was told of them."""
+        self.alerts, self.told = before.alerts, before.told
+        self.status = msgspec.structs.replace(before.status, rule=self.rule.rule)
+
 
 class Scheduled:
     """A group with its interval and the last point of its grid that was evaluated."""
@@ -72,3 +77,22 @@ class Plan:
         self.acting = [rule for rule in self.rules if rule.rule.rule.action != "notify"]
         self.acting_reads = frozenset[str]().union(*(rule.rule.reads for rule in self.acting))
         self.retention_s = max((longest_range_s(rule.rule.expr) for rule in self.rules), default=0.0) + LOOKBACK_S
+
+    def follow(self, before: Plan, at_ns: int) -> None:
+        """Go on where another plan ended: with its grids, and the alerts of each rule that is the same as before.
+
+        A rule is the same wherever it stands in its file. What has no grid yet begins with the next point of it.
+        """
+        points = {group.interval_ns: group.last_point for group in before.groups}
+        for group in self.groups:
+            group.last_point = points.get(group.interval_ns, at_ns // group.interval_ns)
+        known: dict[Rule, list[Running]] = {}
+        for running in before.rules:
+            known.setdefault(_anywhere(running.rule.rule), []).append(running)
+        for running in self.rules:
+            if same := known.get(_anywhere(running.rule.rule)):
+                running.carry_on(same.pop(0))
+
+
+def _anywhere(rule: Rule) -> Rule:
+    return msgspec.structs.replace(rule, file="", line=0)

@@ -294,22 +294,22 @@ def read(source: bytes | str, file: str = "<text>") -> Document:
     return document
 
 
-def read_file(path: str | Path) -> Document:
-    """Read the YAML document in a file.
+def read_file(path: str | Path, most: int = MAX_BYTES) -> Document:
+    """Read the YAML document in a file of at most so many bytes; of a larger one no more is read.
 
     Raises:
         YamlError: as `read`, and where the file cannot be read.
     """
     try:
         with Path(path).open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = stream.read(most + 1)
     except OSError as error:
         found = f"a file that cannot be read ({error.strerror})"
         raise YamlError(str(path), Place(1, 1), found, "a readable file") from None
-    if len(data) > MAX_BYTES:
-        found = f"more than {MAX_BYTES:,} bytes"
-        raise YamlError(str(path), Place(1, 1), found, f"files of at most {MAX_BYTES:,} bytes")
-    return read(data, str(path))
+    if len(data) > most:
+        raise YamlError(str(path), Place(1, 1), f"more than {most:,} bytes", f"files of at most {most:,} bytes")
+    # Between the tokens of JSON a tab is as good as a space, and within them it cannot stand.
+    return read(data.replace(b"\t", b" ") if Path(path).suffix == ".json" else data, str(path))
 
 
 def _decode(data: bytes, file: str) -> str:

@@ -87,7 +87,7 @@ BROKEN = {
         "limit overhead: none of the rules reads it",
     ),
     "port": ({"TRADEWATCH_PORT": "http", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "accepted: 0 (any that is free)"),
-    "port's size": ({"TRADEWATCH_PORT": "70000", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "'70000'"),
+    "port's size": ({"TRADEWATCH_PORT": "70000", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "port 70000 IS NOT IN FORCE"),
     "rules": ({"TRADEWATCH_RULES": "bad.yaml", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "bad.yaml:1"),
     "no rules": ({"TRADEWATCH_RULES": "none.yaml", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "none.yaml"),
     "folder": ({"TRADEWATCH_STATE_DIR": "bad.yaml/state", "TRADEWATCH_LIMITS": "drawdown=0.5"}, "bad.yaml"),

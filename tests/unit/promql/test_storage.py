@@ -227,3 +227,23 @@ def test_the_store_tells_what_was_put_in(scrapes, back):
     assert value(store, "count_over_time(x[5s])", T + at * 1000) == [
         ((("id", id_),), float(n)) for id_, n in counted.items() if n
     ]
+
+
+def test_a_metric_that_another_source_shows_from_now_on_keeps_its_samples():
+    store = SeriesStore(600)
+    a, b = (("__name__", "a"),), (("__name__", "b"),)
+    store.append(1_000, [(a, 1.0), (b, 1.0)], "slow")
+    store.move("a", "fast")
+    assert (store.has_name("a"), store.has_name("b")) == (False, True)
+    store.append(2_000, [(a, 2.0)], "fast")
+    store.append(3_000, [(b, 2.0)], "slow")
+    store.append(4_000, [(a, 3.0)], "fast")
+    (block,) = store.blocks("a")
+    assert (block.source, block.times) == ("fast", [1_000, 2_000, 4_000])
+    assert [column[0] for column in block.columns] == [1.0, 2.0, 3.0]
+    assert store.has_name("a")
+    store.move("a", "slow")
+    store.append(5_000, [(a, 4.0), (b, 3.0)], "slow")
+    store.append(6_000, [], "fast")
+    assert [column[0] for column in block.columns] == [1.0, 2.0, 3.0, 4.0]
+    assert store.has_name("a")

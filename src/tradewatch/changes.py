@@ -1,0 +1,116 @@
+"""The settings of a bot that is being watched: what is in force, and what takes its place while the bot runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tradewatch import given
+from tradewatch.model import Clock
+from tradewatch.runtime.failures import describe, failures
+from tradewatch.runtime.scrub import scrubber
+from tradewatch.settings import sources
+from tradewatch.settings.problems import Problem, SettingsError, shown
+from tradewatch.settings.tree import CHANGING, fields
+
+_log = logging.getLogger("tradewatch")
+
+
+class Changes:
+    """All or nothing: whatever is wrong in a change, everything stays as it was.
+
+    Args:
+        chosen: what is in force at the start.
+        apply: puts rules and limits in force; raises where it could not, and has then changed nothing.
+        bot: the bot's name, for the log.
+        clock: of the bot.
+
+    Attributes:
+        in_force: the settings now.
+        changed_ns: when they last changed, None where they never did; epoch nanoseconds of the clock.
+        refused: why the last change did not happen, None where it did.
+    """
+
+    def __init__(self, chosen: given.InForce, apply: Callable[[given.InForce], None], bot: str, clock: Clock) -> None:
+        self._apply = apply
+        self._bot = bot
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.in_force = chosen
+        self.changed_ns: int | None = None
+        self.refused: str | None = None
+
+    @property
+    def rereads(self) -> bool:
+        """Whether there is a file to read again."""
+        return self.in_force.layers.config is not None
+
+    def configure(self, arguments: Mapping[str, Any]) -> None:
+        """Put further arguments in force; no file is read again, but rule files that are named.
+
+        Raises:
+            SettingsError: something is not accepted, or cannot change while the bot runs.
+            RuleFileError: a rule file that does not load.
+            RuntimeError: the safety thread does not come to an end.
+        """
+        with self._lock:
+            told = given.told(arguments)
+            layers = sources.with_arguments(self.in_force.layers, told)
+            self._take(given.in_force(layers, None if "rules" in told else self.in_force.groups), "configure")
+
+    def reread(self) -> bool:
+        """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log."""
+        with self._lock:
+            before = self.in_force.layers
+            try:
+                read = sources.read(config=before.config, environ=os.environ, beneath=before.beneath)
+                layers = sources.again(read, before)
+                self._take(given.in_force(layers), "SIGHUP")
+            except Exception as error:
+                # Each line of what is wrong in the settings is for the person who changed them.
+                said = scrubber.text(str(error)) if isinstance(error, ValueError) else describe(error)
+                self.refused = f"a change by SIGHUP IS NOT IN FORCE, everything is as it was: {said}"
+                _log.error("settings of %s: %s", self._bot, self.refused)
+                return False
+        return True
+
+    def forked(self) -> None:
+        """A thread that is not there any more may have held the lock."""
+        self._lock = threading.Lock()
+
+    def _take(self, after: given.InForce, how: str) -> None:
+        before = self.in_force
+        changed = {
+            new.key: (old, new)
+            for old, new in zip(_by_key(before), _by_key(after), strict=True)
+            if old.value != new.value
+        }
+        fixed = [pair for key, pair in changed.items() if key.partition(".")[0] not in CHANGING]
+        if fixed:
+            raise SettingsError(_fixed(new, old.value) for old, new in fixed)
+        self._apply(after)
+        self.in_force, self.refused = after, None
+        self.changed_ns = self._clock.now_ns()
+        told = [f"{key} {shown(key, old.value)} -> {shown(key, new.value)} ({new.origin})"
+                for key, (old, new) in changed.items()]  # fmt: skip
+        with failures.kept("settings"):
+            # A limit that somebody loosened is worth a warning.
+            what = ", ".join(told) or "nothing else than before; rule files were read again"
+            _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(what))
+
+
+def _by_key(chosen: given.InForce) -> list[sources.Setting]:
+    return sorted(chosen.listed, key=lambda setting: list(fields()).index(setting.key))
+
+
+def _fixed(new: sources.Setting, old: Any) -> Problem:
+    return Problem(
+        new.origin,
+        new.key,
+        shown(new.key, new.value),
+        f"cannot change while the bot runs, and is {shown(new.key, old)}; nothing was changed",
+        f"changes of {' and '.join(CHANGING)}; all else takes a restart",
+    )

@@ -1,0 +1,179 @@
+"""SIGHUP has a watched bot read its settings again, if it has a file and no handler of its own."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+HEAD = """
+import signal, time
+
+def limit():
+    return watch.status().limits["drawdown"]
+
+def until(statement):
+    ends = time.monotonic() + 15
+    while not statement():
+        assert time.monotonic() < ends, "did not come true in time"
+        time.sleep(0.01)
+
+def hang_up():
+    os.kill(os.getpid(), signal.SIGHUP)
+
+def write(text):
+    open("tradewatch.yaml", "w").write(text)
+"""
+
+
+@pytest.fixture
+def bot(run, tmp_path, monkeypatch):
+    """A bot with `tradewatch.yaml` in its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tradewatch.yaml").write_text("limits: {drawdown: 0.2}\n")
+
+    def start(body, watched="watch = tradewatch.instrument(bot, config='tradewatch.yaml', state_dir=state, port=0)"):
+        return run(HEAD + watched + "\n" + textwrap.dedent(body), watched=False)
+
+    return start
+
+
+def test_the_file_is_read_again_by_a_signal(bot):
+    process = bot("""
+    write("limits: {drawdown: 0.3}\\n")
+    before = limit()
+    hang_up()
+    until(lambda: limit() == 0.3)
+    say(before=before)
+    """)
+    assert process.heard() == {"before": 0.2}
+    assert process.wait(20) == 0
+    assert "settings of Bot changed by SIGHUP: limits.drawdown 0.2 -> 0.3 (" in process.stderr.read()
+
+
+def test_a_broken_file_changes_nothing_and_is_said(bot):
+    process = bot("""
+    write("limits: {drawdown: 30}\\n")
+    hang_up()
+    until(lambda: any("IS NOT IN FORCE" in note for note in watch.status().notes))
+    say(limit=limit())
+    """)
+    assert process.heard() == {"limit": 0.2}
+    assert process.wait(20) == 0
+    assert "tradewatch.yaml:1:20: limits.drawdown 30; accepted: a ratio above 0, at most 1" in process.stderr.read()
+
+
+def test_a_handler_of_the_bot_is_left_alone(bot):
+    process = bot(
+        """
+        write("limits: {drawdown: 0.3}\\n")
+        hang_up()
+        time.sleep(0.3)
+        say(met=met, limit=limit(), handler=signal.getsignal(signal.SIGHUP) is mine)
+        """,
+        watched="met = []\nmine = lambda *a: met.append(1)\nsignal.signal(signal.SIGHUP, mine)\n"
+        "watch = tradewatch.instrument(bot, config='tradewatch.yaml', state_dir=state, port=0)",
+    )
+    assert process.heard() == {"met": [1], "limit": 0.2, "handler": True}
+
+
+def test_without_a_file_and_when_nothing_is_watched_the_signal_is_the_systems(bot):
+    process = bot(
+        """
+        def ours():
+            return signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        without = ours()
+        tradewatch.uninstrument(bot)
+        watch = tradewatch.instrument(bot, config='tradewatch.yaml', state_dir=state, port=0)
+        watched = ours()
+        tradewatch.uninstrument(bot)
+        say(ours=[without, watched, ours()])
+        """,
+        watched="watch = tradewatch.instrument(bot, state_dir=state, port=0)",
+    )
+    assert process.heard() == {"ours": [False, True, False]}
+
+
+def test_a_program_without_code_reads_its_file_again(venue, program, tmp_path):
+    (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
+    body = """
+    order(client())
+    before = watch().status().limits["drawdown"]
+    open("mine.yaml", "w").write("limits: {drawdown: 0.3}\\n")
+    import signal
+    os.kill(os.getpid(), signal.SIGHUP)
+    until(lambda: watch().status().limits["drawdown"] == 0.3)
+    say(before=before)
+    """
+    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml")
+    assert bot.said() == {"before": 0.2}
+    assert "changed by SIGHUP" in bot.end()[1]
+
+
+def test_a_variable_that_was_wrong_at_the_start_does_not_keep_a_file_from_being_read_again(venue, program, tmp_path):
+    """What is wrong in the environment of a process nobody can mend while it runs."""
+    (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
+    body = """
+    order(client())
+    import signal
+    def limit_after(text):
+        open("mine.yaml", "w").write(text)
+        changed = watch().status().configured_ns
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: watch().status().configured_ns != changed or watch().settings.refused)
+        return watch().status().limits["drawdown"]
+    say(limits=[limit_after("limits: {drawdown: %s}" % text) for text in ("0.3", "0.4", "40")])
+    """
+    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="overhead=7", TRADEWATCH_PROT="1")
+    assert bot.said() == {"limits": [0.3, 0.4, 0.4]}
+    _, err = bot.end()
+    assert "TRADEWATCH_PROT '1' IS NOT IN FORCE: no such variable (nearest: TRADEWATCH_PORT)" in err
+    assert "limits.drawdown 40; accepted" in err
+
+
+ON_A_TERMINAL = """
+import os, signal, sys, time
+import tradewatch
+class Bot: pass
+os.chdir(sys.argv[1])
+watch = tradewatch.instrument(Bot(), config="tradewatch.yaml", state_dir="state", port=0)
+open("tradewatch.yaml", "w").write("limits: {drawdown: 0.3}\\n")
+os.kill(os.getpid(), signal.SIGHUP)
+while watch.status().limits["drawdown"] != 0.3:
+    time.sleep(0.01)
+open("ready", "w").write("yes")
+time.sleep(60)
+"""
+
+
+def test_a_terminal_that_is_closed_ends_the_bot_as_it_would_without_us(tmp_path, until):
+    """While it is open, the signal only has the settings read."""
+    (tmp_path / "tradewatch.yaml").write_text("limits: {drawdown: 0.2}\n")
+    script = tmp_path / "bot.py"
+    script.write_text(ON_A_TERMINAL)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, str(script), str(tmp_path)])
+    until((tmp_path / "ready").exists, 20)
+    os.close(terminal)
+    status = []
+    until(lambda: status.append(os.waitpid(child, os.WNOHANG)) or status[-1][0] == child, 20)
+    assert os.waitstatus_to_exitcode(status[-1][1]) == -signal.SIGHUP
+
+
+def test_a_bot_of_a_service_has_no_terminal_to_lose(tmp_path):
+    (tmp_path / "tradewatch.yaml").write_text("limits: {drawdown: 0.2}\n")
+    script = tmp_path / "bot.py"
+    script.write_text(ON_A_TERMINAL.replace("time.sleep(60)", "print('alive')"))
+    done = subprocess.run(
+        [sys.executable, script, tmp_path],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "alive\n"
