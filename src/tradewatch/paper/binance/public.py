@@ -21,6 +21,7 @@ from tradewatch.paper.tape import Bar, bar, bars, tape
 from tradewatch.paper.units import ONE, show
 
 DAY_MINUTES = 1440
+AVERAGE_MINUTES = 5
 
 
 def ping(exchange: Core, params: Params) -> Told:
@@ -148,6 +149,21 @@ def book_ticker(exchange: Core, params: Params) -> Told:
     return each(exchange, params, _best)
 
 
+def avg_price(exchange: Core, params: Params) -> Told:
+    """GET /api/v3/avgPrice: by volume over the prints of the last five minutes; the mid where there were none."""
+    market, now_ns = market_of(exchange, params), exchange.now_ns
+    recent = tape(market, now_ns, 1000, start_ns=now_ns - AVERAGE_MINUTES * MINUTE_NS)
+    last = tape(market, now_ns, 1)
+    volume = sum(print_.quantity for print_ in recent)
+    value = sum(print_.price * print_.quantity for print_ in recent)
+    body = {
+        "mins": AVERAGE_MINUTES,
+        "price": show(value // volume if volume else market.quote(now_ns).mid),
+        "closeTime": (last[0].at_ns if last else now_ns) // 1_000_000,
+    }
+    return body, {}
+
+
 def _best(market: Market, quote: Quote) -> dict[str, object]:
     size = show(market.instrument.max_quantity)
     return {
@@ -237,10 +253,12 @@ def _symbol(instrument: Instrument, status: str) -> dict[str, object]:
         "icebergAllowed": False,
         "ocoAllowed": False,
         "otoAllowed": False,
+        "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
         "cancelReplaceAllowed": True,
         "amendAllowed": False,
+        "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": filters(instrument),

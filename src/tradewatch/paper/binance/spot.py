@@ -30,6 +30,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("GET", "/api/v3/trades"): Route("trades", 25, public=public.trades),
     ("GET", "/api/v3/aggTrades"): Route("agg_trades", 4, public=public.agg_trades),
     ("GET", "/api/v3/klines"): Route("klines", 2, public=public.klines),
+    ("GET", "/api/v3/avgPrice"): Route("avg_price", 2, public=public.avg_price),
     ("GET", "/api/v3/ticker/24hr"): Route("ticker_24hr", by_symbol(2, 80), public=public.ticker_24hr),
     ("GET", "/api/v3/ticker/price"): Route("ticker_price", by_symbol(2, 4), public=public.ticker_price),
     ("GET", "/api/v3/ticker/bookTicker"): Route("book_ticker", by_symbol(2, 4), public=public.book_ticker),
@@ -45,6 +46,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
         "my_trades", lambda params: 5 if "orderId" in params else 20, private=private.my_trades
     ),
     ("GET", "/api/v3/account"): Route("account", 20, private=private.account),
+    ("GET", "/api/v3/rateLimit/order"): Route("order_counts", 40),
     ("GET", "/sapi/v1/capital/deposit/hisrec"): Route("deposits", 1, private=wallet.deposits),
     ("GET", "/sapi/v1/capital/withdraw/history"): Route("withdrawals", 1, private=wallet.withdrawals),
     ("POST", "/api/v3/userDataStream"): Route("listen_key_start", 2, key_only=True),
@@ -59,6 +61,7 @@ WS_METHODS: Mapping[str, tuple[str, str]] = {
     "trades.recent": ("GET", "/api/v3/trades"),
     "trades.aggregate": ("GET", "/api/v3/aggTrades"),
     "klines": ("GET", "/api/v3/klines"),
+    "avgPrice": ("GET", "/api/v3/avgPrice"),
     "ticker.24hr": ("GET", "/api/v3/ticker/24hr"),
     "ticker.price": ("GET", "/api/v3/ticker/price"),
     "ticker.book": ("GET", "/api/v3/ticker/bookTicker"),
@@ -72,6 +75,7 @@ WS_METHODS: Mapping[str, tuple[str, str]] = {
     "allOrders": ("GET", "/api/v3/allOrders"),
     "myTrades": ("GET", "/api/v3/myTrades"),
     "account.status": ("GET", "/api/v3/account"),
+    "account.rateLimits.orders": ("GET", "/api/v3/rateLimit/order"),
 }
 PRODUCT = Product(
     routes=ROUTES,

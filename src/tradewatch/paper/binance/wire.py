@@ -195,7 +195,9 @@ class BinanceWire:
                 account = identify()
                 if route.counts:
                     self._check_orders(account, wall_ns)
-                if route.private is None:
+                if operation == "order_counts":
+                    done = Done(self.rate_limits(account.name, wall_ns)[1:])
+                elif route.private is None:
                     done = Done(self.listen_keys.do(operation, account.name, params, wall_ns))
                 else:
                     done = route.private(self.exchange, account.name, params)
