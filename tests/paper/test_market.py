@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewatch.paper.candles import random_candles
+from tradewatch.paper.candles import random_candles, read_candles
 from tradewatch.paper.market import Market
 from tradewatch.paper.tape import bars, tape
 
@@ -125,3 +125,16 @@ def test_a_symbol_that_is_none_is_refused(symbol):
 def test_a_spread_that_is_none_is_refused(spread):
     with pytest.raises(ValueError, match="accepted is 0 or more"):
         Market("BTC/USDT", WALK, spread)
+
+
+def test_a_minute_without_a_trade_has_quotes_and_no_print():
+    lines = ["open_time,open,high,low,close,volume"]
+    for n, (price, volume) in enumerate(((100, 4), (100, 0), (101, 4))):
+        lines.append(f"{1_677_801_600_000 + n * 60_000},{price},{price},{price},{price},{volume}")
+    quiet = Market("BTC/USDT", read_candles(lines, "quiet"), spread_bp=20)
+    middle = quiet.candles.start_ns + 90 * SECOND_NS
+    assert (quiet.quote(middle).bid, quiet.quote(middle).ask) == (9_990_000_000, 10_010_000_000)
+    begun, ended = quiet.candles.start_ns + MINUTE_NS, quiet.candles.start_ns + 2 * MINUTE_NS
+    assert [one for one in tape(quiet, quiet.candles.end_ns, 100) if begun <= one.at_ns < ended] == []
+    (bar,) = bars(quiet, begun, begun, middle, minutes=1, limit=1)
+    assert (bar.open, bar.close, bar.volume, bar.prints) == (100 * ONE, 100 * ONE, 0, 0)

@@ -299,6 +299,29 @@ async def test_the_client_makes_the_same_of_orders_by_websocket_and_of_user_data
     assert_same(ours, theirs)
 
 
+async def test_a_cancel_is_told_with_its_own_id_and_the_orders(make, rows, redirect):
+    exchange, _ = make(rows(FLAT, FALL), spread_bp=20)
+    async with paper.serve(exchange) as server:
+        redirect(server.url)
+        client = await AsyncClient.create(KEY, SECRET)
+        try:
+            async with BinanceSocketManager(client).user_socket() as user:
+                order = {"symbol": SYMBOL, "quantity": "1", "price": "90"}
+                for name in ("first", "second"):
+                    await client.order_limit_buy(**order, newClientOrderId=name)
+                await client.cancel_order(symbol=SYMBOL, origClientOrderId="first", newClientOrderId="undo")
+                await client.ws_cancel_order(symbol=SYMBOL, origClientOrderId="second")
+                told = []
+                while len(told) < 2:
+                    event = await asyncio.wait_for(user.recv(), 5)
+                    if event.get("x") == "CANCELED":
+                        told.append((event["c"], event["C"], event["X"]))
+            await ended(client.ws_api)
+        finally:
+            await client.close_connection()
+    assert told == [("undo", "first", "CANCELED"), ("cancel-2", "second", "CANCELED")]
+
+
 def test_refusals_raise_what_bots_catch(make, rows, connected):
     busy = Rule(Match(operation="klines"), Fault("rate_limit", retry_after_s=7))
     gateway = Rule(Match(operation="depth"), Fault("server_error", status=502))

@@ -155,9 +155,18 @@ class Exchange(Floor):
         return self._place(state, request, admitted)
 
     def cancel(
-        self, account: str, symbol: str | None, order_id: int | None, client_id: str | None, reason: str | None = None
+        self,
+        account: str,
+        symbol: str | None,
+        order_id: int | None,
+        client_id: str | None,
+        *,
+        reason: str | None = None,
+        cancel_id: str | None = None,
     ) -> Order:
         """Cancel an open order by id, client id or both; `symbol` None takes the order's own.
+
+        `cancel_id` is an id of the cancel itself, for those who hear of it.
 
         Raises:
             Refusal: order_not_open, also when it is not known; unknown_symbol.
@@ -168,7 +177,9 @@ class Exchange(Floor):
         order = state.find(symbol, order_id, client_id)
         if order is None or not order.is_open:
             raise Refusal("order_not_open")
-        return self._settlement.end(state, order, "CANCELED", self.now_ns, change="canceled", reason=reason)
+        return self._settlement.end(
+            state, order, "CANCELED", self.now_ns, change="canceled", reason=reason, cancel_id=cancel_id
+        )
 
     def cancel_all(self, account: str, symbol: str) -> list[Order]:
         """Cancel every open order of a symbol.

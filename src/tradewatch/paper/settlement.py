@@ -84,6 +84,7 @@ class Settlement:
         *,
         change: Change,
         reason: str | None = None,
+        cancel_id: str | None = None,
     ) -> Order:
         """Take an order out of the book and free what it had reserved."""
         instrument = self._markets[order.symbol].instrument
@@ -93,7 +94,9 @@ class Settlement:
         del state.open[order.order_id]
         state.orders[order.order_id] = ended
         state.updated_ns = at_ns
-        self.tell(state, change, ended, (currency,) if order.reserved else (), at_ns, reason=reason)
+        self.tell(
+            state, change, ended, (currency,) if order.reserved else (), at_ns, reason=reason, cancel_id=cancel_id
+        )
         return ended
 
     def transfer(self, state: State, currency: str, amount: int, fee: int, at_ns: int) -> Transfer:
@@ -127,10 +130,11 @@ class Settlement:
         *,
         trade: Trade | None = None,
         reason: str | None = None,
+        cancel_id: str | None = None,
     ) -> None:
         """The news of an order, and of currencies in which money was locked or freed for it."""
         if self._feed.is_heard:
-            self._feed.publish(OrderChanged(state.account.name, change, order, at_ns, trade, reason))
+            self._feed.publish(OrderChanged(state.account.name, change, order, at_ns, trade, reason, cancel_id))
             self._tell_balances(state, list(currencies), (), at_ns)
 
     def _enter(

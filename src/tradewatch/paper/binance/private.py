@@ -71,11 +71,12 @@ def replace(exchange: Exchange, account: str, params: Params) -> Done:
         raise VenueError(-1102, "Param 'cancelOrigClientOrderId' or 'cancelOrderId' must be sent, but both were empty.")
     unwanted = ("cancelReplaceMode", "cancelOrderId", "cancelOrigClientOrderId", "cancelNewClientOrderId")
     rest = {name: value for name, value in params.items() if name not in unwanted}
+    own_id = check_client_id(params, "cancelNewClientOrderId")
     new_order(rest)
     said: dict[str, object] = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED", "newOrderResponse": None}
     try:
-        cancelled = exchange.cancel(account, required(params, "symbol"), order_id, client_id)
-        said["cancelResponse"] = _cancelled(cancelled, {"newClientOrderId": params.get("cancelNewClientOrderId", "")})
+        cancelled = exchange.cancel(account, required(params, "symbol"), order_id, client_id, cancel_id=own_id)
+        said["cancelResponse"] = _cancelled(cancelled, {"newClientOrderId": own_id or ""})
     except Refusal as refused:
         said |= {"cancelResult": "FAILURE", "cancelResponse": _said(refused)}
     placed: Done | None = None
@@ -166,7 +167,8 @@ def query(exchange: Exchange, account: str, params: Params) -> Done:
 
 def cancel(exchange: Exchange, account: str, params: Params) -> Done:
     """DELETE /api/v3/order: `clientOrderId` of the answer is the cancel's own id."""
-    order = exchange.cancel(account, required(params, "symbol"), *_which(params))
+    own_id = check_client_id(params, "newClientOrderId")
+    order = exchange.cancel(account, required(params, "symbol"), *_which(params), cancel_id=own_id)
     return Done(_cancelled(order, params), order.order_id, order.client_id)
 
 

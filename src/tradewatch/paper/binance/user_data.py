@@ -43,7 +43,7 @@ def execution_report(event: OrderChanged) -> dict[str, object]:
         "e": "executionReport",
         "E": at_ms,
         "s": order.symbol,
-        "c": cancel_id(order.order_id) if is_cancel else order.client_id,
+        "c": (event.cancel_id or cancel_id(order.order_id)) if is_cancel else order.client_id,
         "S": order.side,
         "o": order.type,
         "f": order.time_in_force,
