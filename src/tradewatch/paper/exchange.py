@@ -271,12 +271,25 @@ class Exchange(Floor):
             user_ref=request.user_ref,
             expires_ns=request.expires_ns,
             fee_in=admitted.fee_in,
+            self_trade=request.self_trade,
         )
+        met: list[Order] = []
+        if request.self_trade != "NONE":
+            quote = self.markets[order.symbol].quote(now_ns)
+            met = matching.own_met(request, quote, state.open.values())
         state.by_client[order.symbol, order.client_id] = order.order_id
         state.orders[order.order_id] = state.open[order.order_id] = order
         state.updated_ns = now_ns
         state.reserve(admitted.currency, order.reserved)
         self._settlement.tell(state, "new", order, () if expires else (admitted.currency,), now_ns)
+        if request.self_trade in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
+            for one in met:
+                self._settlement.end(state, one, "EXPIRED_IN_MATCH", now_ns, change="expired", reason="self_trade")
+        if met and request.self_trade != "EXPIRE_MAKER":
+            ended = self._settlement.end(
+                state, order, "EXPIRED_IN_MATCH", now_ns, change="expired", reason="self_trade"
+            )
+            return ended, []
         if expires:
             return self._settlement.end(state, order, "EXPIRED", now_ns, change="expired", reason="time_in_force"), []
         if admitted.outcome == "rest":

@@ -28,8 +28,8 @@ _ALL_PRINTS = 1 << 30
 class OrderChanged(msgspec.Struct, frozen=True):
     """An own order as it stands after a change; `trade` is the fill of change `trade`.
 
-    `reason` says why an order ended other than by its owner's word: `deadman`, `time_in_force`. `cancel_id` is the id
-    that its owner gave the cancel.
+    `reason` says why an order ended other than by its owner's word: `deadman`, `time_in_force`, `self_trade`.
+    `cancel_id` is the id that its owner gave the cancel.
     """
 
     account: str

@@ -43,6 +43,17 @@ def outcome(order: NewOrder, quote: Quote) -> Outcome:
     return "rest" if order.time_in_force == "GTC" else "expire"
 
 
+def own_met(order: NewOrder, quote: Quote, resting: Iterable[Order]) -> list[Order]:
+    """The own orders that an arriving one would trade with: those better than the market, within its limit."""
+    if order.type == "LIMIT_MAKER":
+        return []
+    buys = order.side == "BUY"
+    others = (one for one in resting if one.symbol == order.symbol and one.side != order.side)
+    if buys:
+        return [one for one in others if one.price < quote.ask and (order.price is None or one.price <= order.price)]
+    return [one for one in others if one.price > quote.bid and (order.price is None or one.price >= order.price)]
+
+
 def market_quantity(order: NewOrder, instrument: Instrument, quote: Quote) -> int:
     """The base quantity of a market order: given, or as many steps as `quote_quantity` pays for."""
     if order.quantity is not None:

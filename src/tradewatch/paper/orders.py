@@ -9,16 +9,17 @@ import msgspec
 Side = Literal["BUY", "SELL"]
 OrderType = Literal["LIMIT", "MARKET", "LIMIT_MAKER"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
-Status = Literal["NEW", "FILLED", "CANCELED", "EXPIRED"]
+Status = Literal["NEW", "FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"]
 Role = Literal["maker", "taker"]
 FeeIn = Literal["received", "quote", "base"]
+SelfTrade = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 
 
 class NewOrder(msgspec.Struct, frozen=True):
     """What a client asks for. Market orders have `quantity` or `quote_quantity`, others `quantity` and `price`.
 
     `user_ref` is a number of the client's that several orders may share; `expires_ns` ends a resting order;
-    `fee_in` None takes the exchange's rule.
+    `fee_in` None takes the exchange's rule; `self_trade` says what expires where it meets own orders.
     """
 
     symbol: str
@@ -32,6 +33,7 @@ class NewOrder(msgspec.Struct, frozen=True):
     user_ref: int | None = None
     expires_ns: int | None = None
     fee_in: FeeIn | None = None
+    self_trade: SelfTrade = "NONE"
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Order(msgspec.Struct, frozen=True):
     user_ref: int | None = None
     expires_ns: int | None = None
     fee_in: FeeIn = "received"
+    self_trade: SelfTrade = "NONE"
 
     @property
     def is_open(self) -> bool:

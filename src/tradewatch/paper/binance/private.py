@@ -13,7 +13,7 @@ from tradewatch.paper.binance.refusals import REFUSALS
 from tradewatch.paper.binance.user_data import cancel_id
 from tradewatch.paper.errors import Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
-from tradewatch.paper.orders import NewOrder, Order, OrderType, Side, TimeInForce, Trade
+from tradewatch.paper.orders import NewOrder, Order, OrderType, SelfTrade, Side, TimeInForce, Trade
 from tradewatch.paper.units import show
 
 _CLIENT_ID = re.compile(r"[a-zA-Z0-9\-_.:/]{1,36}")
@@ -118,6 +118,9 @@ def new_order(params: Params) -> NewOrder:
     for name in ("stopPrice", "trailingDelta", "icebergQty"):
         if name in params:
             raise VenueError(-1106, f"Parameter '{name}' sent when not required.")
+    self_trade = params.get("selfTradePreventionMode") or "NONE"
+    if self_trade not in get_args(SelfTrade):
+        raise VenueError(-1013, "This symbol does not allow the specified self-trade prevention mode.")
     quantity, quote_quantity = amount(params, "quantity"), amount(params, "quoteOrderQty")
     if kind == "MARKET":
         if quantity is None and quote_quantity is None:
@@ -126,7 +129,7 @@ def new_order(params: Params) -> NewOrder:
             raise VenueError(-1106, "Parameter 'quoteOrderQty' sent when not required.")
         return msgspec.convert(
             {"symbol": symbol, "side": side, "type": kind, "quantity": quantity, "quote_quantity": quote_quantity,
-             "client_id": client_id},
+             "client_id": client_id, "self_trade": self_trade},
             NewOrder,
         )  # fmt: skip
     in_force = required(params, "timeInForce") if kind == "LIMIT" else "GTC"
@@ -139,7 +142,7 @@ def new_order(params: Params) -> NewOrder:
         raise mandatory("price")
     return msgspec.convert(
         {"symbol": symbol, "side": side, "type": kind, "time_in_force": in_force, "quantity": quantity,
-         "price": price, "client_id": client_id},
+         "price": price, "client_id": client_id, "self_trade": self_trade},
         NewOrder,
     )  # fmt: skip
 
@@ -280,7 +283,8 @@ def _state(order: Order) -> dict[str, object]:
         "timeInForce": order.time_in_force,
         "type": order.type,
         "side": order.side,
-        "selfTradePreventionMode": "NONE",
+        "selfTradePreventionMode": order.self_trade,
+        **({"preventedQuantity": show(order.quantity - order.executed)} if order.status == "EXPIRED_IN_MATCH" else {}),
     }
 
 

@@ -7,6 +7,7 @@ Times in the answers are simulated, in milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 
@@ -17,6 +18,7 @@ from tradewatch.paper.errors import VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument, filters
 from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.orders import SelfTrade
 from tradewatch.paper.tape import Bar, bar, bars, tape
 from tradewatch.paper.units import ONE, show
 
@@ -265,7 +267,7 @@ def _symbol(instrument: Instrument, status: str) -> dict[str, object]:
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE",
-        "allowedSelfTradePreventionModes": ["NONE"],
+        "allowedSelfTradePreventionModes": list(get_args(SelfTrade)),
     }
 
 

@@ -39,6 +39,8 @@ def execution_report(event: OrderChanged) -> dict[str, object]:
     """executionReport: of a cancel `c` is the cancel's own id and `C` the order's."""
     order, trade, at_ms = event.order, event.trade, event.at_ns // 1_000_000
     is_cancel = event.change == "canceled"
+    prevented = order.status == "EXPIRED_IN_MATCH"
+    unfilled = show(order.quantity - order.executed)
     return {
         "e": "executionReport",
         "E": at_ms,
@@ -53,7 +55,7 @@ def execution_report(event: OrderChanged) -> dict[str, object]:
         "F": show(0),
         "g": -1,
         "C": order.client_id if is_cancel else "",
-        "x": _EXECUTION[event.change],
+        "x": "TRADE_PREVENTION" if prevented else _EXECUTION[event.change],
         "X": order.status,
         "r": "NONE",
         "i": order.order_id,
@@ -73,7 +75,8 @@ def execution_report(event: OrderChanged) -> dict[str, object]:
         "Y": show(trade.quote_amount if trade else 0),
         "Q": show(order.quote_quantity),
         "W": order.created_ns // 1_000_000,
-        "V": "NONE",
+        "V": order.self_trade,
+        **({"A": unfilled, "B": unfilled} if prevented else {}),
     }
 
 

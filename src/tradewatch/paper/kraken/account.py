@@ -253,7 +253,9 @@ def order_info(names: Names, order: Order, trade: Trade | None) -> dict[str, obj
 def _ended(order: Order) -> str:
     if order.status == "EXPIRED" and order.expires_ns is None:
         return "canceled"  # immediate or cancel, fill or kill: nothing was left to rest
-    return {"FILLED": "closed", "CANCELED": "canceled", "EXPIRED": "expired"}[order.status]
+    return {"FILLED": "closed", "CANCELED": "canceled", "EXPIRED": "expired", "EXPIRED_IN_MATCH": "canceled"}[
+        order.status
+    ]
 
 
 def _trade(exchange: Exchange, names: Names, account: str, trade: Trade) -> dict[str, object]:

@@ -34,6 +34,7 @@ _REASONS = {
     None: "User requested",
     "deadman": "Cancel all orders after timeout",
     "replaced": "Order replaced",
+    "self_trade": "Self trade prevented",
     "time_in_force": "Immediate or cancel",
 }
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
