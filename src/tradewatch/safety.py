@@ -17,7 +17,8 @@ from tradewatch.portfolio import metrics as portfolio_metrics
 from tradewatch.promql import Expr, ParseError
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
-from tradewatch.rules.query import EvaluationError, QueryResult, read
+from tradewatch.rules.query import EvaluationError, QueryResult
+from tradewatch.rules.query import read as read_expression
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import Stretch, breathe
 from tradewatch.semconv import Reading
@@ -135,7 +136,7 @@ class Safety:
             CannotAnswer: it is no expression, or the safety thread does not answer.
         """
         try:
-            expr = read(text)
+            expr = read_expression(text)
         except ParseError as error:
             raise CannotAnswer(str(error)) from None
         found: Future[QueryResult] = Future()
