@@ -45,10 +45,10 @@ class Bot(msgspec.Struct, frozen=True):
     limits: Callable[[], Mapping[str, float]]
 
 
-def answer(line: bytes, user: str, bot: Bot) -> bytes:
-    """The line that answers a line. `user` is who asks, by the kernel's word."""
+def answer(line: bytes, user: str, bot: Bot, gone: Callable[[], bool]) -> bytes:
+    """The line that answers a line. `user` is who asks, by the kernel's word; `gone` whether nobody waits any more."""
     try:
-        result = _perform(_REQUESTS.decode(line), user, bot)
+        result = _perform(_REQUESTS.decode(line), user, bot, gone)
         body = b"null" if result is None else encode(result, scrubber)
         said = Answer(bot.name, os.getpid(), msgspec.Raw(body))
     except (CannotAnswer, ResumeRefused, msgspec.MsgspecError) as error:
@@ -61,7 +61,7 @@ def failed(name: str, why: str) -> Answer:
     return Answer(name, os.getpid(), error=scrubber.text(why))
 
 
-def _perform(request: Request, user: str, bot: Bot) -> msgspec.Struct | None:
+def _perform(request: Request, user: str, bot: Bot, gone: Callable[[], bool]) -> msgspec.Struct | None:
     match request:
         case Hello():
             return None
@@ -72,6 +72,9 @@ def _perform(request: Request, user: str, bot: Bot) -> msgspec.Struct | None:
             bot.breaker.halt(_who(request.by, user), _why(request.reason), channel="control")
             return _change(before, bot.breaker)
         case ResumeAsked():
+            # A halt that comes late is still a halt. A resumption is for whoever looked, and looked then.
+            if gone():
+                raise CannotAnswer("whoever asked has not waited")
             before = bot.breaker.status().state
             bot.breaker.resume(_who(request.by, user), _why(request.reason), channel="control")
             return _change(before, bot.breaker)

@@ -3,7 +3,7 @@
     {"command": "halt", "reason": "news"}
     {"bot": "grid", "pid": 4711, "result": {"before": "ACTIVE", "state": "HALTED", ...}}
 
-A request that was refused or failed has an `error` in place of the result.
+What was refused or failed has an `error`, which says why, in place of the result.
 """
 
 from __future__ import annotations

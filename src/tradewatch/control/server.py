@@ -187,7 +187,7 @@ class ControlSocket:
         connection.settimeout(_WRITE_S)
         if not line.endswith(b"\n"):
             return msgspec.json.encode(failed(self._bot.name, "accepted is one line of JSON, 64 KiB at most, in 2 s"))
-        return answer(line, "root" if uid == 0 else self._user, self._bot)
+        return answer(line, "root" if uid == 0 else self._user, self._bot, lambda: _gone(connection))
 
 
 def _line(connection: socket.socket) -> bytes:
@@ -202,6 +202,16 @@ def _line(connection: socket.socket) -> bytes:
                 break
             said += more
     return said if len(said) <= LONGEST_REQUEST else b""
+
+
+def _gone(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    finally:
+        connection.settimeout(_WRITE_S)
 
 
 def _name(uid: int) -> str:
