@@ -394,7 +394,7 @@ class Watch:
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
-            self._folder = Path(os.path.abspath(folder or state_folder(self.name)))
+            self._folder = (folder or state_folder(self.name)).absolute()
             return Store.open(self._folder, self._clock)
         except StoreInUse:
             # Which of the two is halted, and whose fills are whose, could not be told: a name is missing.

@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -21,8 +20,6 @@ LONGEST_REQUEST = 64 * 1024
 # Of sockaddr_un.sun_path, unix(7), less the byte that ends it.
 _LONGEST_PATH = 107
 _CREDENTIALS = struct.Struct("3i")
-
-Unit = Literal["ratio", "seconds", "orders"]
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="command", tag="hello", forbid_unknown_fields=True):
@@ -92,7 +89,7 @@ class LimitInForce(msgspec.Struct, frozen=True):
     name: str
     value: float
     default: float
-    unit: Unit
+    unit: str
     meaning: str
 
 
