@@ -281,3 +281,22 @@ def test_the_audit_is_read_where_nothing_runs_and_from_a_log_that_nobody_can_wri
     assert bots.run("audit", "--state-dir", bots.folder("nobody"))[::2] == (
         1, f"Error: nothing was ever kept in {bots.folder('nobody')}\n"
     )  # fmt: skip
+
+
+def test_a_halt_by_a_rule_is_audited_as_one(bots):
+    rules = bots.home / "rules.yaml"
+    rules.write_text(
+        "groups: [{name: g, rules: [{alert: Always, expr: vector(1), annotations: {action: halt, summary: it is}}]}]"
+    )
+    bots.start(
+        "grid",
+        f"""
+        tradewatch.uninstrument(bot)
+        watch = tradewatch.instrument(bot, name="grid", port=None, rules=[{str(rules)!r}])
+        while not watch.status().breaker.confirmed or watch.status().breaker.state == "ACTIVE":
+            time.sleep(0.01)
+        print("halted", flush=True)
+        time.sleep(600)
+        """,
+    ).stdout.readline()
+    assert audited(bots, "grid") == [("halt", "Always", "rule", "it is", "ACTIVE", "HALTED", None)]

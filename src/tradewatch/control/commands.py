@@ -21,6 +21,7 @@ from tradewatch.control.protocol import (
     StatusAsked,
 )
 from tradewatch.rules import LIMITS
+from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import encode
 
@@ -49,7 +50,7 @@ def answer(line: bytes, user: str, bot: Bot, gone: Callable[[], bool]) -> bytes:
     """The line that answers a line. `user` is who asks, by the kernel's word; `gone` whether nobody waits any more."""
     try:
         result = _perform(_REQUESTS.decode(line), user, bot, gone)
-        body = b"null" if result is None else encode(result, scrubber)
+        body = b"null" if result is None else encode(result, scrubber, Stretch().step)
         said = Answer(bot.name, os.getpid(), msgspec.Raw(body))
     except (CannotAnswer, ResumeRefused, msgspec.MsgspecError) as error:
         said = failed(bot.name, str(error))

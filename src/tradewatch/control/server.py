@@ -177,14 +177,14 @@ class ControlSocket:
                 self._connections.discard(connection)
 
     def _answered(self, connection: socket.socket) -> bytes:
-        _, uid = peer(connection)
-        if uid not in (0, os.geteuid()):
-            connection.settimeout(_WRITE_S)
-            name = self._bot.name
-            return msgspec.json.encode(failed(name, f"this bot is user {self._user}'s: user {uid} may not ask it"))
+        # Read whoever asks: a connection that is closed with something unread loses its answer.
         line = _line(connection)
         self._silent.pop(connection, None)
         connection.settimeout(_WRITE_S)
+        _, uid = peer(connection)
+        if uid not in (0, os.geteuid()):
+            why = f"this bot is user {self._user}'s: user {uid} may not ask it"
+            return msgspec.json.encode(failed(self._bot.name, why))
         if not line.endswith(b"\n"):
             return msgspec.json.encode(failed(self._bot.name, "accepted is one line of JSON, 64 KiB at most, in 2 s"))
         return answer(line, "root" if uid == 0 else self._user, self._bot, lambda: _gone(connection))
