@@ -26,6 +26,7 @@ from summary import Observed, summary
 
 import tradewatch
 from tradewatch.cli import live
+from tradewatch.cli.lines import Lines
 from tradewatch.runtime.clock import ScaledClock
 
 START, SPEED, OPENING = "2023-03-03T00:50Z", 200, "BTC=1,USDT=1000"
@@ -34,7 +35,7 @@ DAILY_LOSS = 0.03
 # Simulated seconds pass 200 times as often here, and so do the rules' evaluations: their share of a core is 200 times
 # that of a bot in real time, and no reason for an alert.
 OVERHEAD = 1.0
-PLAIN_EVERY_NS = 5 * 60 * 10**9
+PLAIN_EVERY_S = 5 * 60.0
 READY_S = 30.0
 
 
@@ -185,16 +186,10 @@ def _listen(clock: ScaledClock) -> Heard:
 
 async def _in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """A line when something happens, and one every few simulated minutes."""
-    before, next_ns = None, 0
+    lines = Lines(PLAIN_EVERY_S)
     while True:
-        now = watch.status()
-        lines = live.news(before, now)
-        if now.at_ns >= next_ns:
-            next_ns = now.at_ns - now.at_ns % PLAIN_EVERY_NS + PLAIN_EVERY_NS
-            lines.append(live.line(now))
-        for each in lines:
-            console.print(f"{live.moment(now.at_ns)[11:]} {each}", soft_wrap=True, markup=False)
-        before = now
+        for each in lines.of(watch.status()):
+            console.print(each, soft_wrap=True, markup=False)
         await asyncio.sleep(0.1)
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
 from tradewatch.breaker import Breaker
 from tradewatch.breaker import metrics as breaker_metrics
+from tradewatch.control.commands import CannotAnswer
 from tradewatch.memory import Memory
 from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
+from tradewatch.promql import Expr, ParseError
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
-from tradewatch.runtime.failures import failures
+from tradewatch.rules.query import EvaluationError, QueryResult
+from tradewatch.rules.query import read as read_expression
+from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import Stretch, breathe
 from tradewatch.semconv import Reading
 from tradewatch.telemetry.cell import Cells
@@ -32,6 +38,8 @@ _REST_S = 1.0
 _ADVANCE_EVERY_NS = 1_000_000_000
 # How long whoever changes settings waits for a step to end.
 _GIVE_WAY_S = 2.0
+# How long somebody who asks for a value waits for this thread.
+_ANSWER_S = 2.0
 
 
 class Safety:
@@ -82,6 +90,7 @@ class Safety:
         self._clock = clock
         self._hand_on = hand_on
         self._others = others
+        self._asked: deque[tuple[Expr, Future[QueryResult]]] = deque()
         self._recalled = False
         self._tick_mono_ns = 0
         self._advance_at_ns = 0
@@ -120,6 +129,41 @@ class Safety:
         with self._journal.booking:
             return self._step()
 
+    def query(self, text: str) -> QueryResult:
+        """The value of a PromQL expression now; any thread but the safety thread may ask, and waits for that one.
+
+        Raises:
+            CannotAnswer: it is no expression, or the safety thread does not answer.
+        """
+        try:
+            expr = read_expression(text)
+        except ParseError as error:
+            raise CannotAnswer(str(error)) from None
+        found: Future[QueryResult] = Future()
+        self._asked.append((expr, found))
+        self._journal.wake.set()
+        try:
+            return found.result(_ANSWER_S)
+        except EvaluationError as error:
+            raise CannotAnswer(str(error)) from None
+        except TimeoutError:
+            found.cancel()
+            raise CannotAnswer(
+                f"the safety thread, whose series these are, did not answer in {_ANSWER_S:g} s"
+            ) from None
+
+    def _tell(self) -> None:
+        while self._asked:
+            expr, found = self._asked.popleft()
+            if found.set_running_or_notify_cancel():
+                try:
+                    found.set_result(self.engine.query(expr, self._clock.now_ns()))
+                except EvaluationError as error:
+                    found.set_exception(error)
+                except Exception as error:
+                    found.set_exception(CannotAnswer(f"it could not be evaluated: {describe(error)}"))
+                    failures.note("query", error)
+
     def _step(self) -> float:
         if not self._recalled:
             self._recalled = True
@@ -144,6 +188,7 @@ class Safety:
         if mono_ns >= self._advance_at_ns or not self._breaker.status().confirmed:
             self._advance_at_ns = mono_ns + _ADVANCE_EVERY_NS
             self._breaker.advance()
+        self._tell()
         # What a change made due may be due sooner; the grid itself may wait: in a rehearsal its seconds are short.
         left_real_s = self._clock.real_seconds(left_s)
         if changed:
@@ -226,4 +271,4 @@ class Safety:
             said = dict(alert.annotations)
             # A refused order is told this in one line; the description, with what to do, stands in the status.
             reason = said.get("summary") or said.get("description") or f"{rule.expr} is true"
-            self._breaker.halt(rule.name, reason, evidence)
+            self._breaker.halt(rule.name, reason, evidence, channel="rule")

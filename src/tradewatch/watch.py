@@ -17,6 +17,8 @@ from tradewatch import status as said
 from tradewatch.breaker import Breaker, Follower, OrderGate
 from tradewatch.changes import Changes
 from tradewatch.clients import Accounts, Clients, salt_of
+from tradewatch.control.commands import Bot
+from tradewatch.control.server import ControlSocket
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search, with_named
@@ -108,6 +110,7 @@ class Watch:
 
         self._follows = follows
         folder = None if settings.state_dir is None else Path(settings.state_dir)
+        self._folder: Path | None = None
         opened = self._open_store(folder) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
         try:
@@ -174,6 +177,9 @@ class Watch:
         if self._follows is not None:
             jobs["following"] = Follower(self._follows, self._breaker).run
         self._service = Service(jobs, self._close_outputs)
+        # A process beside the one that has the folder is halted with that one.
+        control = Bot(self.name, self._breaker, self.status, self._safety.query, lambda: self.settings.in_force.limits)
+        self._control = ControlSocket(self._folder, control) if self._folder is not None else None
 
     def start(self) -> None:
         """Arm the gate on every client found, and start the two threads."""
@@ -186,6 +192,8 @@ class Watch:
             executor.wrap(self._patches, self._executors, self.tracer, self._span_extra)
         self._safety_thread.start()
         self._service.start()
+        if self._control is not None:
+            self._control.start()
 
     def adopt(self, client: Any, path: str, *, found: bool) -> None:
         """Watch a client: one that was found, or one that the bot made later.
@@ -213,6 +221,8 @@ class Watch:
         from it, for a watch of the child's own that takes over.
         """
         self.forked = True
+        if self._control is not None:
+            self._control.forked()
         self._journal.forked()
         self._fold.fork()
         self._breaker.forked()
@@ -355,6 +365,8 @@ class Watch:
 
     def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
+        if self._control is not None:
+            self._control.stop()
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
         with failures.kept("breaker"):
@@ -382,7 +394,8 @@ class Watch:
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
-            return Store.open(folder or state_folder(self.name), self._clock)
+            self._folder = (folder or state_folder(self.name)).absolute()
+            return Store.open(self._folder, self._clock)
         except StoreInUse:
             # Which of the two is halted, and whose fills are whose, could not be told: a name is missing.
             raise
@@ -420,6 +433,8 @@ class Watch:
             notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")
         elif self._store is None:
             notes.append("nothing is kept on disk: a halt does not survive a restart")
+        if self._control is not None and self._control.note is not None:
+            notes.append(self._control.note)
         return tuple(notes)
 
     def _own_readings(self) -> Iterator[Reading]:

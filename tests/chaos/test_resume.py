@@ -84,7 +84,7 @@ def test_a_restart_in_between_does_not_undo_a_resume_that_comes_before_the_first
         '(trading_portfolio_equity{trading_currency="USDT"} = 9100, '
         'trading_portfolio_day_start{trading_currency="USDT"} = 10100, '
         'tradewatch_limit{limit="daily_loss"} = 0.03). Cancels still pass. '
-        "When you have looked: Watch.resume(by=..., reason=...)"
+        "When you have looked: tradewatch resume NAME --reason ..., or Watch.resume(by=..., reason=...)"
     )
     tradewatch.shutdown()
     watch = watch_over(bot, clock=place.clock)

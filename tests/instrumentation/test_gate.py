@@ -141,7 +141,8 @@ def test_a_refused_order_is_told_as_one(api, trading, application):
         api.do(client.create_order(SYMBOL, "limit", "buy", 1, 50))
     assert str(caught.value) == (
         "tradewatch refused create_order limit buy 1 BTC/USDT at 50 on binance: halted since 2023-03-03 00:00:00 UTC "
-        "by operator: news. Cancels still pass. When you have looked: Watch.resume(by=..., reason=...)"
+        "by operator: news. Cancels still pass. "
+        "When you have looked: tradewatch resume NAME --reason ..., or Watch.resume(by=..., reason=...)"
     )
     assert watch.status().breaker.refused == 1
     tradewatch.shutdown()

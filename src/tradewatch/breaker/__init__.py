@@ -7,7 +7,8 @@
 from tradewatch.breaker.breaker import Breaker, ResumeRefused
 from tradewatch.breaker.follow import Follower
 from tradewatch.breaker.gate import OrderGate
+from tradewatch.breaker.record import ACTION, Action
 from tradewatch.breaker.status import Status, explain
 from tradewatch.breaker.unknown import UnknownOrder
 
-__all__ = ["Breaker", "Follower", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]
+__all__ = ["ACTION", "Action", "Breaker", "Follower", "OrderGate", "ResumeRefused", "Status", "UnknownOrder", "explain"]

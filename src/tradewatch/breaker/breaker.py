@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 
@@ -12,7 +13,7 @@ from tradewatch.breaker import record
 from tradewatch.breaker.gate import OrderGate
 from tradewatch.breaker.machine import HaltAsked, Past, ResumeAsked, Unreadable, begin, decide, further
 from tradewatch.breaker.status import Status
-from tradewatch.model import Acted, Call, Clock, Evidence, Halt, OrderKey
+from tradewatch.model import Acted, Call, Channel, Clock, Evidence, Halt, HaltState, OrderKey
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import Store, StoreUnavailable
@@ -20,6 +21,9 @@ from tradewatch.store import Store, StoreUnavailable
 _RETRY_NS = 1_000_000_000
 _LONGEST_REASON = 2000
 _MOST_PLACED = 10_000
+# Of what a disk out of reach keeps waiting; a program may ask for a resumption every second.
+_MOST_UNWRITTEN = 1000
+_MOST_AT_ONCE = 50
 _NO_STORE = "this bot runs without a store"
 _BEING_WRITTEN = "it is being written"
 
@@ -84,7 +88,7 @@ class Breaker:
         gate.recall(recalled.unknown)
         self._start(new_halt=isinstance(recalled.past, Unreadable))
 
-    def halt(self, by: str, reason: str, evidence: tuple[Evidence, ...] = ()) -> Halt:
+    def halt(self, by: str, reason: str, evidence: tuple[Evidence, ...] = (), channel: Channel = "program") -> Halt:
         """Close the gate, then write the halt to disk. Returns the halt in force; never raises for the disk's sake.
 
         While HALTED the first halt stands, and the further one is noted beside it (`Status.further`). Whether the halt
@@ -94,32 +98,46 @@ class Breaker:
             by: the rule's name, or who asked.
             reason: why, with the numbers.
             evidence: the values that the decision was made from.
+            channel: how it was asked for, for the audit.
         """
         request = HaltAsked(record.plain_text(by), _reason(reason), _numbers(evidence), self._clock.now_ns())
         with self._state_lock:
             self._newest = request
+            before = self._halt.state
             changed = self._apply(request)
             halt = self._halt
+            # A rule or a program that asks again and again must not fill the log; a person's every word is kept.
+            if changed or channel == "control":
+                self._audit(record.Action("halt", request.by, channel, request.reason, before, halt.state))
         if changed:
             self._tell()
+        self._settle()
         self._write()
         self._confirm()
         return halt
 
-    def resume(self, by: str, reason: str) -> Halt:
+    def resume(self, by: str, reason: str, channel: Channel = "program") -> Halt:
         """Write the resumption to disk, then open the gate. While ACTIVE nothing happens.
 
         Raises:
             ResumeRefused: still HALTED: the disk did not take it, or a halt was asked for meanwhile.
         """
+        asked = ResumeAsked(record.plain_text(by), _reason(reason), self._clock.now_ns())
         with self._disk_lock:
             with self._state_lock:
                 halted, newest = self._halt, self._newest
             if halted.state == "ACTIVE":
+                if channel == "control":
+                    self._audit(record.Action("resume", asked.by, channel, asked.reason, "ACTIVE", "ACTIVE"))
+                    self._write()
                 return halted
-            asked = ResumeAsked(record.plain_text(by), _reason(reason), self._clock.now_ns())
             resumed = decide(halted, asked)
-            self._write_resumption(resumed)
+            try:
+                self._write_resumption(resumed)
+            except ResumeRefused as refused:
+                said = str(refused)
+                self._audit(record.Action("resume", asked.by, channel, asked.reason, "HALTED", "HALTED", said))
+                raise
             with self._state_lock:
                 overtaken = self._newest is not newest
                 self._halt, self._further, self._settled, self._note = resumed, (), True, None
@@ -131,11 +149,13 @@ class Breaker:
                     # The log needs the halt after the resumption, and what asked for it is not noted beside another.
                     self._halt, self._further = resumed, ()
                     self._apply(self._newest)
-        if overtaken:
-            self._tell()
+            again = f"not resumed: meanwhile {self._halt.by} halted again: {self._halt.reason}" if overtaken else None
+            after: HaltState = "HALTED" if overtaken else "ACTIVE"
+            self._audit(record.Action("resume", asked.by, channel, asked.reason, "HALTED", after, again))
             self._write()
-            raise ResumeRefused(f"not resumed: meanwhile {self._halt.by} halted again: {self._halt.reason}")
         self._tell()
+        if again is not None:
+            raise ResumeRefused(again)
         return resumed
 
     def status(self) -> Status:
@@ -225,6 +245,7 @@ class Breaker:
             self._close_gate()
         if new_halt:
             self._queue_halted()
+            self._audit(record.Action("halt", self._halt.by, "start", self._halt.reason, None, "HALTED"))
         self._queue(record.STARTED, record.Mark(self._halt.state))
         if not self._write() and self._why_unwritten != _NO_STORE:
             failures.warn("breaker start", f"halts will not survive a restart: {self._why_unwritten}")
@@ -262,6 +283,10 @@ class Breaker:
         if self._store is not None:
             self._unwritten.append((kind, body))
 
+    def _audit(self, action: record.Action) -> None:
+        if len(self._unwritten) < _MOST_UNWRITTEN:
+            self._queue(record.ACTION, action)
+
     def _write(self) -> bool:
         """Write what is queued; True if nothing is left and there is a disk to write to."""
         if self._store is None:
@@ -272,8 +297,11 @@ class Breaker:
             self._writing = True
             try:
                 while self._unwritten:
-                    self._store.append(*self._unwritten[0], durable=True)
-                    self._unwritten.popleft()
+                    # Together: while the bot keeps the interpreter busy, each statement waits for it several times.
+                    rows = list(islice(self._unwritten, _MOST_AT_ONCE))
+                    self._store.append_all(rows, durable=True)
+                    for _ in rows:
+                        self._unwritten.popleft()
                 self._why_unwritten = _BEING_WRITTEN
             except StoreUnavailable as error:
                 self._why_unwritten = str(error)
@@ -306,19 +334,7 @@ class Breaker:
 
     def _confirm(self) -> None:
         """See whether every order that had passed is accounted for, and say so once it is on disk as well."""
-        with self._state_lock:
-            if not self._settled:
-                self._waiting = self.gate.waiting(self._waiting)
-                if self._waiting and self._clock.mono_ns() < self._give_up_mono_ns:
-                    return
-                self.gate.stop_waiting(self._waiting)
-                self._waiting = frozenset()
-                self._settled = True
-                self._queue(record.CONFIRMED, record.confirmed(self.gate.unknown()))
-                settled_now = True
-            else:
-                settled_now = False
-        if settled_now:
+        if self._settle():
             self._write()
         with self._state_lock:
             news = self._halt.state == "HALTED" and not self._told_confirmed and self._why_not_confirmed() is None
@@ -326,6 +342,20 @@ class Breaker:
                 self._told_confirmed, self._confirmed_ns = True, self._clock.now_ns()
         if news:
             self._tell()
+
+    def _settle(self) -> bool:
+        """See whether every order that had passed is accounted for; True where that was found now."""
+        with self._state_lock:
+            if self._settled:
+                return False
+            self._waiting = self.gate.waiting(self._waiting)
+            if self._waiting and self._clock.mono_ns() < self._give_up_mono_ns:
+                return False
+            self.gate.stop_waiting(self._waiting)
+            self._waiting = frozenset()
+            self._settled = True
+            self._queue(record.CONFIRMED, record.confirmed(self.gate.unknown()))
+            return True
 
     def _why_not_confirmed(self) -> str | None:
         if self._store is None or self._unwritten:

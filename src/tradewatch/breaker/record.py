@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from tradewatch.breaker.machine import Past, Unreadable
 from tradewatch.breaker.unknown import UnknownOrder
-from tradewatch.model import Acted, Halt, OrderKey, OrderRequest
+from tradewatch.model import Acted, Channel, Halt, HaltState, OrderKey, OrderRequest
 from tradewatch.store import DAMAGED, Damaged, Store, StoreUnavailable, decode
 
 STARTED = "breaker.started"
@@ -18,6 +18,7 @@ FURTHER = "breaker.further"
 CONFIRMED = "breaker.confirmed"
 RESUMED = "breaker.resumed"
 ACTED = "breaker.acted"
+ACTION = "breaker.action"
 _LOOK = "Look at what stands there with sqlite3, or set another state folder."
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -47,6 +48,21 @@ class AlertsActed(msgspec.Struct, frozen=True):
     """Body of `breaker.acted`: the alerts that a halt is or was because of, until their conditions have been false."""
 
     alerts: tuple[Acted, ...]
+
+
+class Action(msgspec.Struct, frozen=True):
+    """Body of `breaker.action`, the audit: what was asked for, by whom, why, and the state before and after.
+
+    `before` is None where no state could be read, `refused` why nothing was done where that is so.
+    """
+
+    asked: Literal["halt", "resume"]
+    by: str
+    channel: Channel
+    reason: str
+    before: HaltState | None
+    after: HaltState
+    refused: str | None = None
 
 
 class Recalled(msgspec.Struct, frozen=True):

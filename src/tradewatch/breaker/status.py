@@ -50,7 +50,7 @@ def explain(refusal: Refusal) -> str:
     text = (
         f"tradewatch refused {_order(refusal)}: halted since {_utc(halt.since_ns)} by {halt.by}: "
         f"{_clip(halt.reason)}{_numbers(halt.evidence)}. Cancels still pass. "
-        "When you have looked: Watch.resume(by=..., reason=...)"
+        "When you have looked: tradewatch resume NAME --reason ..., or Watch.resume(by=..., reason=...)"
     )
     return scrubber.value(" ".join(text.split()))
 

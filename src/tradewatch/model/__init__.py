@@ -6,7 +6,7 @@
 from tradewatch.model.calls import Attempt, Call, resent
 from tradewatch.model.clock import Clock
 from tradewatch.model.event import Event
-from tradewatch.model.halt import Gate, Halt, HaltState, Outcome, Refusal
+from tradewatch.model.halt import Channel, Gate, Halt, HaltState, Outcome, Refusal
 from tradewatch.model.orders import (
     Balances,
     Fill,
@@ -29,6 +29,7 @@ __all__ = [
     "Attempt",
     "Balances",
     "Call",
+    "Channel",
     "Clock",
     "Equity",
     "Event",

@@ -11,6 +11,9 @@ from tradewatch.model.rules import Evidence
 
 HaltState = Literal["ACTIVE", "HALTED"]
 Outcome = Literal["answered", "refused", "unknown"]
+# How a halt or a resumption was asked for: by a rule, the program itself, the control socket, or a start that found a
+# state which cannot be read.
+Channel = Literal["rule", "program", "control", "start"]
 
 
 class Halt(msgspec.Struct, frozen=True):

@@ -78,6 +78,19 @@ class Collection:
                 changed.add(name)
         return frozenset(changed)
 
+    def current(self, names: frozenset[str], step: Callable[[], None]) -> dict[Labels, float]:
+        """The values of now of any metrics, as `overlay` has them; `step` is called after each."""
+        found = {}
+        for labels, value in list(self._samples(names)):
+            found[(self._known.get(labels) or self._learn(labels))[0]] = value
+            step()
+        return found
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The metrics of which samples are stored."""
+        return frozenset(self._grid)
+
     def _samples(self, names: frozenset[str]) -> Iterator[Sample]:
         yield from self._readings.samples(names)
         if LIMIT_METRIC in names:

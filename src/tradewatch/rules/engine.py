@@ -21,6 +21,7 @@ from tradewatch.rules.alerting import rule_state, step
 from tradewatch.rules.collection import Collection
 from tradewatch.rules.files import Group
 from tradewatch.rules.limits import limit_values
+from tradewatch.rules.query import QueryResult, query
 from tradewatch.rules.schedule import INTERVAL_S, Plan, RuleStatus, Running
 from tradewatch.runtime.failures import describe, failures
 
@@ -37,7 +38,7 @@ OnFiring = Callable[[Rule, Alert, tuple[Evidence, ...]], None]
 class Engine:
     """The rules of one process.
 
-    `tick` and `poke` belong to the safety thread; `status` may be called from any.
+    `tick`, `poke` and `query` belong to the safety thread; `status` may be called from any.
 
     Args:
         groups: what `files.load` returned.
@@ -95,6 +96,14 @@ class Engine:
         self._collection.follow(plan, limits)
         self._plan, self.acted = plan, frozenset()
         self._recall(acted)
+
+    def query(self, expr: Expr, now_ns: int) -> QueryResult:
+        """The value of an expression that `rules.query.read` gave, now. Belongs to the safety thread, as `tick` does.
+
+        Raises:
+            EvaluationError: the samples make it meaningless.
+        """
+        return query(expr, self._collection, self._steady(now_ns) // 1_000_000)
 
     def tick(self, now_ns: int) -> float:
         """Evaluate what is due at `now_ns`, epoch nanoseconds of the clock; points of the grid that passed are skipped.

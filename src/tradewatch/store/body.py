@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
@@ -14,13 +15,14 @@ from tradewatch.runtime.scrub import Scrubber
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def encode(body: msgspec.Struct, scrubber: Scrubber) -> bytes:
+def encode(body: msgspec.Struct, scrubber: Scrubber, step: Callable[[], None] = lambda: None) -> bytes:
     """JSON of a Struct, every known secret in its strings and keys masked.
 
     Strings are masked before they are encoded: a secret with a quote or a line break (a PEM key) looks different in
     JSON. Decimals are left alone: no amount is a secret, but a short numeric passphrase can be part of an amount.
+    `step` is called after each Struct or dict within: 500 of them take 3 ms.
     """
-    return msgspec.json.encode(_clean(msgspec.to_builtins(body, builtin_types=(Decimal,)), scrubber))
+    return msgspec.json.encode(_clean(msgspec.to_builtins(body, builtin_types=(Decimal,)), scrubber, step))
 
 
 def decode(event: Event, kind: type[T]) -> T:
@@ -33,13 +35,15 @@ def decode(event: Event, kind: type[T]) -> T:
     return msgspec.json.decode(event.body, type=kind, strict=False)
 
 
-def _clean(value: object, scrubber: Scrubber) -> object:
+def _clean(value: object, scrubber: Scrubber, step: Callable[[], None]) -> object:
     if isinstance(value, str):
         return scrubber.value(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {_clean(key, scrubber): _clean(item, scrubber) for key, item in value.items()}
+        cleaned = {_clean(key, scrubber, step): _clean(item, scrubber, step) for key, item in value.items()}
+        step()
+        return cleaned
     if isinstance(value, list | tuple):
-        return [_clean(item, scrubber) for item in value]
+        return [_clean(item, scrubber, step) for item in value]
     return value

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from tradewatch.runtime.places import state_base
 from tradewatch.store.unavailable import StoreInUse, StoreUnavailable, from_os_error
 
 _FOLDER_MODE = 0o700
@@ -17,7 +18,7 @@ COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def state_folder(bot: str) -> Path:
-    """Where a bot's state is unless set: `$XDG_STATE_HOME/tradewatch/<bot>`, by default under `~/.local/state`.
+    """Where a bot's state is unless set, a folder of its own under `state_base()`.
 
     What a file name cannot hold is percent-encoded, so two names never share a folder.
 
@@ -25,11 +26,8 @@ def state_folder(bot: str) -> Path:
         StoreUnavailable: there is no home folder.
     """
     name = quote(bot, safe=" ") if bot.strip(".") else bot.replace(".", "%2E") or "%"
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if base.startswith("/"):  # the specification: a relative path is ignored
-        return Path(base) / "tradewatch" / name
     try:
-        return Path.home() / ".local" / "state" / "tradewatch" / name
+        return state_base() / name
     except RuntimeError as error:
         raise StoreUnavailable(
             Path("~"), "this user has no home folder", "Set HOME, or set a state folder.", holds_state=False

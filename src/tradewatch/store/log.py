@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,9 @@ _PAGE_ROWS = 20
 # How long a reader beside the writer waits, where the file is locked for a moment.
 _PEEK_S = 0.1
 _LAST = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
+
+
+_ALL = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq"  # noqa: S608
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -121,7 +124,15 @@ class Store:
         Raises:
             StoreUnavailable: the row was not written.
         """
-        text = encode(body, scrubber)
+        return self.append_all(((kind, body),), durable)[0]
+
+    def append_all(self, rows: Sequence[tuple[str, msgspec.Struct]], durable: bool = False) -> list[Event]:
+        """Write some rows together: all of them, or none where it raises; else as `append`.
+
+        Raises:
+            StoreUnavailable: no row was written.
+        """
+        texts = [(kind, encode(body, scrubber)) for kind, body in rows]
         with self._alone() as connection:
             if _identity(self.path) != self._file:
                 raise StoreUnavailable(
@@ -141,19 +152,21 @@ class Store:
                 if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
                     raise StoreUnavailable(self.path, "a sync of the disk failed", "Look at the disk.")
                 self._sync_failed = False
-            event = Event(self._last_seq + 1, self._clock.now_ns(), kind, text)
+            now_ns, seq = self._clock.now_ns(), self._last_seq
+            events = [Event(seq + n, now_ns, kind, text) for n, (kind, text) in enumerate(texts, start=1)]
             # After a failed commit only the file knows which rows it has.
             self._last_seq = None
             try:
-                connection.execute(schema.INSERT, schema.row(event))
+                insert = schema.INSERT + schema.AND_ROW * (len(events) - 1)
+                connection.execute(insert, [value for event in events for value in schema.row(event)])
             except sqlite3.OperationalError as error:
                 self._sync_failed = error.sqlite_errorcode == sqlite3.SQLITE_IOERR_FSYNC
                 raise
-            self._last_seq = event.seq
+            self._last_seq = events[-1].seq
             if durable:
                 with suppress(sqlite3.Error):  # the row is safe already; the next checkpoint copies it
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            return event
+            return events
 
     def last(self, kind: str) -> Event | None:
         """The latest row of a kind, None where there is none.
@@ -235,11 +248,24 @@ def peek(folder: Path, kind: str) -> Event | None:
     Raises:
         StoreUnavailable: it cannot be read.
     """
+    found = _beside(folder, _LAST, kind)
+    return found[0] if found else None
+
+
+def rows_of(folder: Path, kind: str) -> list[Event]:
+    """All rows of a kind, oldest first, in a log that another process may have open.
+
+    Raises:
+        StoreUnavailable: it cannot be read.
+    """
+    return _beside(folder, _ALL, kind)
+
+
+def _beside(folder: Path, query: str, kind: str) -> list[Event]:
     path = Path(os.path.abspath(folder)) / _NAME
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=_PEEK_S, uri=True)) as connection:
-            columns = connection.execute(_LAST, (kind,)).fetchone()
-            return None if columns is None else schema.event(columns)
+            return [schema.event(columns) for columns in connection.execute(query, (kind,))]
     except sqlite3.Error as error:
         raise from_sqlite_error(path, error) from error
     except schema.DamageError as error:

@@ -23,6 +23,8 @@ _CREATE = (
 # The statements that take a file of one version to the next, by the version that it has.
 _MIGRATIONS: dict[int, tuple[str, ...]] = {}
 INSERT = "INSERT INTO events (seq, at_ns, kind, body, crc) VALUES (?, ?, ?, ?, ?)"
+# For each row after the first: they are written together or not at all.
+AND_ROW = ", (?, ?, ?, ?, ?)"
 # The body as bytes: a text that is no UTF-8 any more must be found by its checksum, not by the decoder.
 COLUMNS = "seq, at_ns, CAST(kind AS BLOB), CAST(body AS BLOB), crc"
 # How long to wait for another program (somebody's sqlite3 shell) that holds the file locked.

@@ -214,7 +214,7 @@ say(wrapped=hasattr(ccxt.binance.fetch2, "__tradewatch_original__"), after=order
     assert all("by me: news" in each for each in said["refused"])
     assert said["calls"] == {"fetch_time": 2}
     assert (said["limit"], said["clients"], said["bot"]) == (0.02, 2, "Bot")
-    assert said["threads"] == ["tradewatch-safety", "tradewatch-scrape", "tradewatch-service"]
+    assert said["threads"] == ["tradewatch-control", "tradewatch-safety", "tradewatch-scrape", "tradewatch-service"]
     assert bot.said() == {"placed": [None, None]}
     assert bot.said() == {"wrapped": False, "after": None}
     assert bot.end() == ("", "")

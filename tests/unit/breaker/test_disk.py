@@ -77,11 +77,11 @@ class WatchedStore(Store):
         self.gate, self.seen = gate, []
         return self.seen
 
-    def append(self, kind, body, durable=False):
+    def append_all(self, rows, durable=False):
         before = self.gate.closed
-        event = super().append(kind, body, durable)
-        self.seen.append((kind, durable, before, self.gate.closed))
-        return event
+        events = super().append_all(rows, durable)
+        self.seen.extend((kind, durable, before, self.gate.closed) for kind, _ in rows)
+        return events
 
 
 def test_memory_comes_first_when_halting_and_disk_first_when_resuming_and_every_row_is_durable(folder, clock, gate):
@@ -96,9 +96,12 @@ def test_memory_comes_first_when_halting_and_disk_first_when_resuming_and_every_
     assert seen == [
         ("breaker.started", True, False, False),
         ("breaker.halted", True, True, True),
+        ("breaker.action", True, True, True),
         ("breaker.confirmed", True, True, True),
         ("breaker.further", True, True, True),
+        ("breaker.action", True, True, True),
         ("breaker.resumed", True, True, True),
+        ("breaker.action", True, False, False),
         ("breaker.ended", True, False, False),
     ]
 
@@ -176,12 +179,12 @@ class InterruptedStore(Store):
 
     handler = None
 
-    def append(self, kind, body, durable=False):
-        event = super().append(kind, body, durable)
-        if kind == "breaker.halted" and self.handler is not None:
+    def append_all(self, rows, durable=False):
+        events = super().append_all(rows, durable)
+        if rows[0][0] == "breaker.halted" and self.handler is not None:
             handler, self.handler = self.handler, None
             handler()
-        return event
+        return events
 
 
 def test_a_signal_handler_that_halts_while_a_halt_is_written_loses_and_doubles_no_row(folder, clock, gate):

@@ -18,7 +18,7 @@ def test_a_refusal_says_what_since_when_why_and_how_to_go_on(reason, evidence, r
         "2023-03-03 14:02:11 UTC by DailyLoss: daily loss 3.12 % of 23,431.55 USDT at the start of 2023-03-03, "
         "limit 3 % "
         '(tradewatch_daily_loss = 0.0312, tradewatch_limit{limit="daily_loss"} = 0.03). Cancels still pass. '
-        "When you have looked: Watch.resume(by=..., reason=...)"
+        "When you have looked: tradewatch resume NAME --reason ..., or Watch.resume(by=..., reason=...)"
     )
 
 

@@ -1,0 +1,150 @@
+"""The asking side: which bots run here, and one request to one of them."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import msgspec
+
+from tradewatch.control.protocol import SOCKET, Answer, Hello, Request, address, open_folder, peer
+from tradewatch.runtime.places import state_base
+
+# Linux: all sockets of this network namespace that have a name, those of other users too; unix(7), proc(5).
+_ALL_SOCKETS = Path("/proc/net/unix")
+_GREETING_S = 1.0
+_ANSWERS = msgspec.json.Decoder(Answer)
+
+
+class Unanswered(Exception):  # noqa: N818 - it names what happened
+    """The bot runs, and did not answer in time: it is stopped, or the machine is."""
+
+
+class NotRunning(Exception):  # noqa: N818 - it names a state
+    """Nobody listens: the bot has ended, or runs without a socket; the text says what was found."""
+
+
+class NotAllowed(Exception):  # noqa: N818 - it names what happened
+    """The socket, or its folder, is another user's."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A bot that runs; `name` is None where it did not say it in time."""
+
+    folder: Path
+    name: str | None
+
+
+def ask(folder: Path, request: Request, within_s: float) -> Answer:
+    """Send one request to the bot of a state folder.
+
+    Raises:
+        NotRunning: nobody listens there.
+        NotAllowed: it is another user's.
+        Unanswered: no answer within the seconds given.
+    """
+    until = time.monotonic() + within_s
+    ended = f"the bot of {folder} ended while it was asked"
+    with _connected(folder, within_s) as connection:
+        said = b""
+        try:
+            connection.sendall(msgspec.json.encode(request) + b"\n")
+            while not said.endswith(b"\n"):
+                connection.settimeout(max(0.001, until - time.monotonic()))
+                more = connection.recv(1 << 20)
+                if not more:
+                    raise NotRunning(ended)
+                said += more
+        except TimeoutError:
+            raise Unanswered(f"the bot of {folder} runs and did not answer in {within_s:g} s") from None
+        except ConnectionError:
+            raise NotRunning(ended) from None
+    return _ANSWERS.decode(said)
+
+
+def running() -> tuple[Found, ...]:
+    """The bots that run here, by name: those in the usual place for state folders, and all that the kernel lists.
+
+    One with a state folder elsewhere whose path is too long for a socket is not among them. Takes a second where one
+    does not answer.
+    """
+    with ExitStack() as stack, selectors.DefaultSelector() as waiting:
+        names: dict[Path, str | None] = {}
+        for folder in dict.fromkeys((*_usual(), *_listening())):
+            try:
+                connection = stack.enter_context(_connected(folder, _GREETING_S))
+                connection.sendall(msgspec.json.encode(Hello()) + b"\n")
+                waiting.register(connection, selectors.EVENT_READ, folder)
+            except (NotRunning, NotAllowed, OSError):
+                continue
+            except Unanswered:
+                pass
+            names[folder] = None
+        until = time.monotonic() + _GREETING_S
+        while waiting.get_map() and (left_s := until - time.monotonic()) > 0:
+            for key, _ in waiting.select(left_s):
+                waiting.unregister(key.fileobj)
+                assert isinstance(key.fileobj, socket.socket)
+                with suppress(OSError, msgspec.MsgspecError):
+                    names[key.data] = _ANSWERS.decode(key.fileobj.recv(65536)).bot
+    return tuple(Found(folder, names[folder]) for folder in sorted(names, key=lambda each: (names[each] or "", each)))
+
+
+def usual_folder(name: str) -> Path | None:
+    """The usual state folder of a bot, where that bot listens and no bot has its state folder elsewhere.
+
+    So where all have theirs in the usual place, nobody but the bot that is meant has to be asked. None leaves it open.
+    """
+    with suppress(RuntimeError):
+        base = state_base().resolve()
+        listening = set(_listening())
+        if base / name in listening and all(folder.parent == base for folder in listening):
+            return base / name
+    return None
+
+
+def _usual() -> Iterator[Path]:
+    with suppress(RuntimeError, OSError):
+        yield from (found.parent for found in state_base().resolve().glob(f"*/{SOCKET}"))
+
+
+def _listening() -> Iterator[Path]:
+    with suppress(OSError):
+        for line in _ALL_SOCKETS.read_text(errors="surrogateescape").splitlines():
+            path = Path(line.split(maxsplit=7)[-1])
+            if path.name == SOCKET and path.is_absolute() and not path.is_relative_to("/proc"):
+                yield path.parent.resolve()
+
+
+def _connected(folder: Path, within_s: float) -> socket.socket:
+    """A connection to the bot of a folder, which is this user's own, or any where root asks."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        folder_fd = open_folder(folder)
+        try:
+            connection.settimeout(within_s)
+            connection.connect(address(folder, folder_fd))
+        finally:
+            os.close(folder_fd)
+        _, uid = peer(connection)
+        if uid != os.geteuid() != 0:
+            # Whoever may write to the folder could have put a socket of their own there.
+            raise NotAllowed(f"the socket in {folder} is user {uid}'s: ask as that user")
+    except BaseException as error:
+        connection.close()
+        match error:
+            case FileNotFoundError() | NotADirectoryError():
+                raise NotRunning(f"no bot runs in {folder}") from None
+            case ConnectionRefusedError():
+                raise NotRunning(f"no bot runs in {folder}: one that died left its socket there") from None
+            case PermissionError():
+                raise NotAllowed(f"{folder} is another user's: ask as that user") from None
+            case TimeoutError() | BlockingIOError():
+                raise Unanswered(f"the bot of {folder} runs and takes no connection") from None
+        raise
+    return connection
