@@ -35,7 +35,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry import otel
-from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, described
+from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, Try, described
 from tradewatch.telemetry.orders import OrderTraces
 from tradewatch.telemetry.otel import Value
 
@@ -115,13 +115,14 @@ class Spans:
             asked.span.set_status(Status(StatusCode.ERROR, call.message))
         asked.span.end(call.end_mono_ns + asked.offset_ns)
 
-    def attempt(self, live: LiveCall, attempt: Attempt) -> None:
+    def attempt(self, live: LiveCall, made: Try) -> None:
         """The span of an attempt that has ended, where the call's was started eagerly; on the bot's thread."""
         asked = live.asked
         if asked is None or not asked.is_eager:
             return
-        attempts = live.attempts
-        n = next(n for one, n in zip(attempts, resent(attempts), strict=True) if one is attempt)
+        tries, attempts = live.tries, live.attempts
+        at = tries.index(made)
+        attempt, n = attempts[at], list(resent(attempts))[at]
         span = self._tracer.start_span(
             attempt.method,
             trace.set_span_in_context(asked.span, live.parent),

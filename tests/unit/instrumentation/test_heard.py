@@ -17,7 +17,8 @@ T = 1_700_000_000 * S
 
 
 def hear(heard, headers, url="https://api.binance.com/api/v3/order?signature=s", body="", status=200, venue="binance"):
-    return heard.answer(venue, url, status, headers, body=body, asked_mono_ns=monotonic_ns())
+    url = url.partition("?")[0]
+    return heard.answer(venue, "GET", url, status, headers, body=body, asked_mono_ns=monotonic_ns())
 
 
 @pytest.mark.parametrize("spelt", ["x-mbx-used-weight-1m", "X-MBX-USED-WEIGHT-1M", "X-Mbx-Used-Weight-1m"])

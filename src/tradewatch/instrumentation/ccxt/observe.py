@@ -98,7 +98,7 @@ def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> O
     """What became of an order that the answer gives no id; what was only checked (a dry run) was never sent."""
     request = live.more.requests[i]
     status = told_without_id(order, live.operation.name, raw=raw)
-    if status == "unknown" and live.attempts and not live.more.sent:
+    if status == "unknown" and live.tries and not live.more.sent:
         status = "pending"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
