@@ -53,11 +53,14 @@ class Asked(msgspec.Struct, eq=False):
     is_over: bool = False
 
 
-class Told(msgspec.Struct, eq=False):
+class Told(msgspec.Struct, frozen=True):
     """What reading an answer gave."""
 
     marks: tuple[Mark, ...] = ()
     balances: Balances | None = None
+
+
+NOTHING_TOLD = Told()
 
 
 class Try(msgspec.Struct, eq=False, gc=False):

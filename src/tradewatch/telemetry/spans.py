@@ -35,7 +35,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry import otel
-from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, Try, described
+from tradewatch.telemetry.live import NOTHING_TOLD, NOWHERE, Asked, LiveCall, Try, described
 from tradewatch.telemetry.orders import OrderTraces
 from tradewatch.telemetry.otel import Value
 
@@ -109,7 +109,7 @@ class Spans:
         was_over, asked.is_over = asked.is_over, True
         if was_over or not asked.span.is_recording():
             return
-        call = described(live, Told())
+        call = described(live, NOTHING_TOLD)
         asked.span.set_attributes(_end_attributes(call))
         if call.error is not None:
             asked.span.set_status(Status(StatusCode.ERROR, call.message))
@@ -194,7 +194,7 @@ class Spans:
                     live.operation.span_name,
                     live.parent,
                     SpanKind.INTERNAL,
-                    self._start_attributes(described(live, Told()), live.operation),
+                    self._start_attributes(described(live, NOTHING_TOLD), live.operation),
                     start_time=live.start_ns + offset_ns,
                 )
         finally:
