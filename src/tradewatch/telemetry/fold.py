@@ -128,7 +128,7 @@ class Fold:
 
     @property
     def wants_calls_without_spans(self) -> bool:
-        """Whether such a call is anything to `saw`. An exemplar needs a span, unless the provider's filter takes all."""
+        """Whether such a call is anything to `saw`: an exemplar needs a span, unless the filter takes all."""
         return self.why is not None or not self._streams.filters_by_span
 
     def saw(self, call: Call, context: Context, offset_ns: int) -> None:

@@ -99,7 +99,7 @@ def endpoints_of(kind: type) -> Endpoints:
 
 @lru_cache(maxsize=4_096)
 def never_orders(kind: type, method: str, path: str) -> bool:
-    """Whether an endpoint of this class sends no order, whatever its parameters: remembered, as it is asked each time."""
+    """Whether an endpoint of this class sends no order, whatever its parameters; remembered: each request asks."""
     return endpoints_of(kind).never_orders(method, path)
 
 

@@ -1,9 +1,9 @@
 """What the answers of a venue tell beside what was asked: rate limits, how long it wants silence, what its clock reads.
 
-Taken on the bot's threads at each HTTP answer, without a lock; read and told by the safety thread. Only what a venue documents is
-read: Binance's `X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S` and kin (by product: the path's first part) with the
-limits of `exchangeInfo`; Bybit's `X-Bapi-Limit` and `X-Bapi-Limit-Status` (of each endpoint). Kraken's counters and
-OKX's limits are in no answer, so of them nothing is told but what they refuse.
+Taken on the bot's threads at each HTTP answer, without a lock; read and told by the safety thread. Only what a venue
+documents is read: Binance's `X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S` and kin (by product: the path's first part)
+with the limits of `exchangeInfo`; Bybit's `X-Bapi-Limit` and `X-Bapi-Limit-Status` (of each endpoint). Kraken's
+counters and OKX's limits are in no answer, so of them nothing is told but what they refuse.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Heard:
         self._by_date: ClockOffset | None = None
         self._waiting: dict[tuple[str, str, int], _Answer] = {}
 
-    def answer(  # noqa: PLR0917  as many as an answer has parts
+    def answer(
         self,
         venue: str,
         method: str,
@@ -137,8 +137,6 @@ class Heard:
         waiting = self._waiting
         if status >= 400 or (kind not in waiting and len(waiting) >= _MOST_WAITING):
             return self._read(answer, status)
-        # At the end, so that they are read in the order that they came.
-        waiting.pop(kind, None)
         waiting[kind] = answer
         return None
 
