@@ -380,7 +380,8 @@ def _serves_a_read(client: Any, args: tuple[Any, ...]) -> bool:
         if outer is None or outer.more.requests:
             return False
         path, _, method, *_ = args
-        return type(path) is type(method) is str and never_orders(type(client), method, path)
+        kind: type = type(client)
+        return type(path) is type(method) is str and never_orders(kind, method, path)
     except Exception:  # whoever looks closer finds out
         return False
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tradewatch.instrumentation.ccxt.venue_clock import (
     KEPT_NS,
     ClockOffset,
@@ -88,7 +90,7 @@ def _header(name: str) -> _Header:
     return found
 
 
-class _Answer(NamedTuple):
+class _Answer(msgspec.Struct, frozen=True, gc=False):
     url: str
     headers: Mapping[str, str]
     came_ns: int
