@@ -27,6 +27,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from tradewatch.model import Attempt, Call, OrderKey, OrderReport, OrderRequest
+from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import BOUNDS_NS, Cells
 from tradewatch.telemetry.fold import Fold
@@ -228,7 +229,7 @@ class Folded:
     def make(self, call):
         call.cell.count(call.end_mono_ns - call.start_mono_ns)
         self.tally.book(call)
-        self.fold.saw(call, call.parent)
+        self.fold.saw(call, call.parent, epoch_offset_ns())
 
 
 def plain(data):

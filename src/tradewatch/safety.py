@@ -30,6 +30,7 @@ from tradewatch.telemetry.samples import Samples
 from tradewatch.telemetry.tally import Tally
 from tradewatch.telemetry.traffic import Traffic
 
+_BOOKING = failures.kept("booking")
 # Prices wait this long at most; orders and fills wake the thread.
 COALESCE_S = 0.05
 # Nothing for so long, and the thread sleeps until the rules are due: to look 20 times a second costs half a percent.
@@ -201,19 +202,22 @@ class Safety:
     def _drain(self) -> bool:
         changed = False
         stretch = Stretch()
+        began_ns, anything = time.monotonic_ns(), False
         for live in self._journal.drain():
-            self._heard_at_ns = time.monotonic_ns()
-            with failures.kept("booking"):
+            anything = True
+            with _BOOKING:
                 changed = self._take(live, stretch) or changed
             stretch.step()
         for read, *given in self._journal.quotes():
-            self._heard_at_ns = time.monotonic_ns()
-            with failures.kept("booking"):
+            anything = True
+            with _BOOKING:
                 changed = self._mark(read(*given).marks, stretch) or changed
         for cell, lag_ns in self._traffic.lags():
             cell.count(lag_ns)
             self._cells.note(cell, lag_ns)
             stretch.step()
+        if anything:
+            self._heard_at_ns = began_ns
         return changed
 
     def _mark(self, marks: Iterable[Mark], stretch: Stretch) -> bool:
@@ -248,7 +252,8 @@ class Safety:
                 changed = True
                 if books.stands_provisionally(report.key):
                     self._memory.report(report)
-        self._breaker.hear(call)
+        if call.requests or call.reports:
+            self._breaker.hear(call)
         if call.balances is not None:
             changed = books.balances(call.balances) or changed
         return changed

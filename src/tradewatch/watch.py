@@ -142,7 +142,7 @@ class Watch:
         tally = Tally(self._cells)
         self._traffic = Traffic(self._cells)
         self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
-        self._emitter = Emitter(self._spans, self._fold.saw, providers.crowded)
+        self._emitter = Emitter(self._spans, self._fold, providers.crowded)
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
         self._safety = Safety(

@@ -52,7 +52,8 @@ class CallPoint(WrapPoint, Protocol):
     """A wrap point around a method that most of the time is an ordinary call of its client, and never sends an order.
 
     A client that is watched has an attribute `_tradewatch` with `operations` by name. While no call of the client is
-    under way, the wrapper itself begins and ends one; `begin` and `succeed` are for all the rest.
+    under way, the wrapper itself begins and ends one, and what is called within one is part of it; `begin` and
+    `succeed` are for all the rest.
     """
 
     @property
@@ -143,12 +144,16 @@ def make(original, otherwise, name, observe, fail):
     async def call(PARAMETERS):
         live = within = began_ns = None
         try:
-            operation = CLIENT._tradewatch.operations[name]
+            operations, outer = CLIENT._tradewatch.operations, get_current()
+            is_part = outer is not None and not outer.end_ns and outer.operation.probe.operations is operations
+            operation = None if is_part else operations[name]
         except Exception:  # its first call, or nobody's client
-            operation = None
+            operation, is_part = None, False
+        if is_part:
+            return await original(ARGUMENTS)
         if operation is not None:
             try:
-                outer, spans = get_current(), operation.spans
+                spans = operation.spans
                 if (outer is None or outer.end_ns) and (spans is None or not spans.eager):
                     if operation.sampled:
                         began_ns = thread_time_ns()

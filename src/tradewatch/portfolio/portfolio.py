@@ -125,7 +125,7 @@ class Portfolio:
 
     def mark(self, mark: Mark) -> bool:
         """Take in a price; whether anything that can be read changed."""
-        is_first = self._prices.last(mark.market) is None
+        is_first = mark.market not in self._prices
         changed = self._prices.mark(mark)
         if is_first and changed:
             self._open_in(mark.market)

@@ -75,10 +75,11 @@ class Prices:
         it is far too, on the same side, as in a crash, the nearer of the two counts.
         """
         market = market_of(mark.market)
-        if market is None or not _is_price(mark.price):
+        last = self._last.get(mark.market)
+        is_known = last is not None and mark.price is last.price
+        if market is None or not (is_known or _is_price(mark.price)):
             self.refused += 1
             return False
-        last = self._last.get(mark.market)
         mono_ns = self._clock.mono_ns()
         measure = last or self._restored.get(mark.market)
         before = self._doubtful.pop(mark.market, None)
@@ -113,6 +114,10 @@ class Prices:
         if _is_price(price):
             age_ns = max(self._clock.now_ns() - at_ns, 0)
             self._restored[market] = Price(price, at_ns, age_ns, self._clock.mono_ns())
+
+    def __contains__(self, market: str) -> bool:
+        """Whether there is a price of this market."""
+        return market in self._last
 
     def last(self, market: str) -> Rate | None:
         """The market's last price, quote per base."""
@@ -177,7 +182,7 @@ def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark |
         before: the one that waits for a second, as it is far from `measure`.
         measure: the last price that counted.
     """
-    if not _is_far(mark.price, measure):
+    if mark.price == measure or not _is_far(mark.price, measure):
         return mark, None
     if before is None or (mark.at_ns, mark.price) == (before.at_ns, before.price):
         return None, mark

@@ -76,7 +76,7 @@ def _told(*, fold: bool) -> list[Any]:
             cell.count(duration_ns)
             call = Call(cell, 0, duration_ns, duration_ns // 2, (), None, None, None)
             tally.book(call)
-            way.saw(call, _SAMPLED)
+            way.saw(call, _SAMPLED, 0)
         way.tick()
         told += [_plain(reader.get_metrics_data()) for reader in readers]
     return told if any(told) else []

@@ -15,10 +15,12 @@ from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import Bell, pause
 from tradewatch.telemetry.current import CallSpan
+from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.live import LiveCall
 from tradewatch.telemetry.otel import SPAN_KEY
 from tradewatch.telemetry.spans import Spans
 
+_KEPT = failures.kept("telemetry")
 _MOST_WAITING = 50_000
 _STRETCH_S = 0.0003
 _EVERY_S = 0.1
@@ -33,20 +35,22 @@ class Emitter:
 
     Args:
         spans: None where nobody wants any.
-        saw: given each call once its span is made, with a context that holds the span.
+        fold: sees each call once its span is made, with a context that holds the span.
         crowded: whether spans come faster than they are sent.
     """
 
-    def __init__(self, spans: Spans | None, saw: Callable[[Call, Context], None], crowded: Callable[[], bool]) -> None:
+    def __init__(self, spans: Spans | None, fold: Fold, crowded: Callable[[], bool]) -> None:
         self._spans = spans
-        self._saw = saw
+        self._fold = fold
         self._crowded = crowded
         self._waiting: deque[Call] = deque()
         self._bell = Bell()
         self.dropped = 0
 
     def take(self, call: Call) -> None:
-        """Queue a record; where the service thread is stuck and the queue full, it is counted and let go."""
+        """Queue a record that anybody wants; where the service thread is stuck and the queue full, it is counted."""
+        if self._spans is None and not self._fold.wants_calls_without_spans:
+            return
         if len(self._waiting) >= _MOST_WAITING:
             self.dropped += 1
         else:
@@ -64,20 +68,27 @@ class Emitter:
         await self._drain()
 
     async def _drain(self) -> None:
-        # Spans carry wall time; the offset is taken anew each time, since the wall clock is set now and then.
-        offset_ns = epoch_offset_ns()
         if self._spans is not None:
             self._spans.look()
+        while self._waiting:
+            # A fork waits for one stretch at most.
+            with fork.held:
+                self._emit_some()
+            if self._waiting:
+                await asyncio.sleep(_CROWDED_S if self._crowded() else 0)
+
+    def _emit_some(self) -> None:
+        # Spans carry wall time; the offset is taken anew each time, since the wall clock is set now and then.
+        offset_ns = epoch_offset_ns()
         pause_at = time.monotonic() + _STRETCH_S
         while self._waiting:
             call = self._waiting.popleft()
-            with failures.kept("telemetry"), fork.held:
+            with _KEPT:
                 context = call.parent
                 # The span first: its identity is then known to the exemplars.
                 if self._spans is not None and isinstance(call.span, LiveCall):
                     self._spans.emit(call, offset_ns)
                     context = Context({**call.parent, SPAN_KEY: CallSpan(call.span)})
-                self._saw(call, context)
+                self._fold.saw(call, context, offset_ns)
             if time.monotonic() >= pause_at:
-                await asyncio.sleep(_CROWDED_S if self._crowded() else 0)
-                pause_at = time.monotonic() + _STRETCH_S
+                return

@@ -20,7 +20,6 @@ from opentelemetry.metrics import Histogram, Meter, NoOpHistogram
 
 from tradewatch.model import Call
 from tradewatch.runtime import fork
-from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.runtime.service import Bell, pause
@@ -127,18 +126,24 @@ class Fold:
             self._leaving = {cell for cell in self._leaving if self._stays(self._sources[cell])}
             return not self._closed or bool(self._leaving)
 
-    def saw(self, call: Call, context: Context) -> None:
+    @property
+    def wants_calls_without_spans(self) -> bool:
+        """Whether such a call is anything to `saw`: an exemplar needs a span, unless the filter takes all."""
+        return self.why is not None or not self._streams.filters_by_span
+
+    def saw(self, call: Call, context: Context, offset_ns: int) -> None:
         """Offer a call's durations as exemplars; where folding cannot be, record them.
 
         Args:
             call: each call once, on the service thread.
             context: with the call's own span where it has one.
+            offset_ns: from the monotonic clock to the epoch.
         """
         if self.why is not None:
             for cell, duration_ns in self._timed(call):
                 self._histograms[cell.metric].record(duration_ns / 1e9, self._attributes(cell), context)
             return
-        at_ns = call.end_mono_ns + epoch_offset_ns()
+        at_ns = call.end_mono_ns + offset_ns
         by_span, samples = self._streams.filters_by_span, self._streams.filter.should_sample
         # Such a filter says the same of all durations of a call: it is asked once.
         if by_span and not samples(0.0, at_ns, {}, context):

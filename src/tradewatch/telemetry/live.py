@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from opentelemetry.context import Context
@@ -51,17 +53,67 @@ class Asked(msgspec.Struct, eq=False):
     is_over: bool = False
 
 
-class Told(msgspec.Struct, eq=False):
+class Told(msgspec.Struct, frozen=True):
     """What reading an answer gave."""
 
     marks: tuple[Mark, ...] = ()
     balances: Balances | None = None
 
 
+NOTHING_TOLD = Told()
+
+
+class Try(msgspec.Struct, eq=False, gc=False):
+    """One HTTP attempt as the bot's thread notes it; what it means is read where it is wanted (`attempt`).
+
+    `live` is its call while it is under way, then None: a call leads to its tries, and they not back. `url` has no
+    query. A `fetch` of the bot's own class is `is_around` the one that it calls. `within` is the context that was set
+    for it, and what puts the one before back.
+    """
+
+    live: LiveCall | None
+    method: str
+    url: str
+    nonce: str | None
+    start_ns: int
+    end_ns: int = 0
+    status: int | None = None
+    error: str | None = None
+    is_refused: bool = False
+    nonce_error: str | None = None
+    retry_after_s: float | None = None
+    is_around: bool = False
+    within: tuple[Any, Any] | None = None
+
+    def attempt(self) -> Attempt:
+        """As a frozen value, once it has ended."""
+        host, path = _endpoint(self.url)
+        return Attempt(
+            self.start_ns,
+            self.end_ns,
+            self.method,
+            host,
+            path,
+            self.status,
+            self.error,
+            self.is_refused,
+            self.nonce,
+            self.nonce_error,
+            self.retry_after_s,
+        )
+
+
+@lru_cache(maxsize=1_024)
+def _endpoint(url: str) -> tuple[str, str]:
+    """Host and path of a URL without its query: the same few, over and over."""
+    where = urlsplit(url)
+    return where.hostname or "", where.path
+
+
 class LiveCall(msgspec.Struct, eq=False, gc=False):
     """A call that is running, and the record of it once it has ended.
 
-    Attempts are added by the transport, from whichever task or thread makes them. `end_ns` is 0 until all else is set:
+    Tries are added by the transport, from whichever task or thread makes them. `end_ns` is 0 until all else is set:
     who reads it and finds a time finds a whole call. `told` is what is left to be read of the answer, away from the
     bot's thread: a function and its arguments, copied at the call. `parent` is the context in which the call began.
 
@@ -75,7 +127,7 @@ class LiveCall(msgspec.Struct, eq=False, gc=False):
     start_ns: int
     end_ns: int = 0
     throttle_ns: int = 0
-    attempts: tuple[Attempt, ...] = ()
+    tries: tuple[Try, ...] = ()
     error: str | None = None
     told: tuple[Any, ...] | None = None
     asked: Asked | None = None
@@ -85,6 +137,11 @@ class LiveCall(msgspec.Struct, eq=False, gc=False):
     def probe(self) -> Probe:
         """Of the client whose call it is."""
         return self.operation.probe
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The HTTP attempts that have ended."""
+        return tuple([each.attempt() for each in self.tries])
 
     @property
     def cell(self) -> Cell | None:

@@ -21,11 +21,12 @@ from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.cell import Cell, Cells
 from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.journal import Journal
-from tradewatch.telemetry.live import NOWHERE, LiveCall, Told, described
+from tradewatch.telemetry.live import NOTHING_TOLD, NOWHERE, LiveCall, described
 from tradewatch.telemetry.otel import SPAN_KEY, get_context, reset_context, set_context
 from tradewatch.telemetry.spans import Spans
 from tradewatch.telemetry.traffic import Traffic
 
+_KEPT = failures.kept("instrumentation")
 # Of so many calls of an operation one measures the CPU that the probe itself takes on the bot's thread.
 _SAMPLE = 64
 
@@ -236,9 +237,9 @@ def recorded(live: LiveCall) -> Call:
     operation.probe.overhead_ns += operation.cost_ns
     if operation.calls % _SAMPLE == 0:
         operation.sampled = True
-    told = Told()
+    told = NOTHING_TOLD
     if live.told is not None:
-        with failures.kept("instrumentation"):
+        with _KEPT:
             read, *given = live.told
             told = read(*given)
         live.told = None

@@ -35,7 +35,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry import otel
-from tradewatch.telemetry.live import NOWHERE, Asked, LiveCall, Told, described
+from tradewatch.telemetry.live import NOTHING_TOLD, NOWHERE, Asked, LiveCall, Try, described
 from tradewatch.telemetry.orders import OrderTraces
 from tradewatch.telemetry.otel import Value
 
@@ -109,19 +109,20 @@ class Spans:
         was_over, asked.is_over = asked.is_over, True
         if was_over or not asked.span.is_recording():
             return
-        call = described(live, Told())
+        call = described(live, NOTHING_TOLD)
         asked.span.set_attributes(_end_attributes(call))
         if call.error is not None:
             asked.span.set_status(Status(StatusCode.ERROR, call.message))
         asked.span.end(call.end_mono_ns + asked.offset_ns)
 
-    def attempt(self, live: LiveCall, attempt: Attempt) -> None:
+    def attempt(self, live: LiveCall, made: Try) -> None:
         """The span of an attempt that has ended, where the call's was started eagerly; on the bot's thread."""
         asked = live.asked
         if asked is None or not asked.is_eager:
             return
-        attempts = live.attempts
-        n = next(n for one, n in zip(attempts, resent(attempts), strict=True) if one is attempt)
+        tries, attempts = live.tries, live.attempts
+        at = tries.index(made)
+        attempt, n = attempts[at], list(resent(attempts))[at]
         span = self._tracer.start_span(
             attempt.method,
             trace.set_span_in_context(asked.span, live.parent),
@@ -193,7 +194,7 @@ class Spans:
                     live.operation.span_name,
                     live.parent,
                     SpanKind.INTERNAL,
-                    self._start_attributes(described(live, Told()), live.operation),
+                    self._start_attributes(described(live, NOTHING_TOLD), live.operation),
                     start_time=live.start_ns + offset_ns,
                 )
         finally:

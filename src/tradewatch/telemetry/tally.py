@@ -36,12 +36,12 @@ class Tally:
         self.throttle_ns += call.throttle_ns
         if call.attempts:
             self._look(call)
-        note = self._cells.note
+        note, own = self._cells.note, call.cell
         for cell, duration_ns in self.timed(call):
-            if cell is not call.cell:
+            if cell is not own:
                 cell.count(duration_ns)
-            if cell.metric is m.ORDER_DURATION:
-                self.orders[cell.attributes] += 1
+                if cell.metric is m.ORDER_DURATION:
+                    self.orders[cell.attributes] += 1
             note(cell, duration_ns)
         if call.error is not None:
             self.errors[self._cells.cardinality.admit(a.ERROR_TYPE.name, call.error)] += 1

@@ -17,7 +17,8 @@ T = 1_700_000_000 * S
 
 
 def hear(heard, headers, url="https://api.binance.com/api/v3/order?signature=s", body="", status=200, venue="binance"):
-    return heard.answer(venue, url, status, headers, body=body, asked_mono_ns=monotonic_ns())
+    url = url.partition("?")[0]
+    return heard.answer(venue, "GET", url, status, headers, body=body, asked_mono_ns=monotonic_ns())
 
 
 @pytest.mark.parametrize("spelt", ["x-mbx-used-weight-1m", "X-MBX-USED-WEIGHT-1M", "X-Mbx-Used-Weight-1m"])
@@ -39,6 +40,41 @@ def test_what_a_limit_said_is_no_longer_told_after_its_window():
     }
     assert set(heard.limits(now + 61 * S)) == {"api_orders_1d"}
     assert heard.limits(now + 86_401 * S) == {}
+
+
+def test_of_answers_that_wait_the_last_of_a_kind_counts_and_the_last_of_all():
+    heard = Heard()
+    order, other = "https://api.binance.com/api/v3/order", "https://api.binance.com/api/v3/account"
+    hear(heard, {"x-mbx-used-weight-1m": "1", "x-mbx-order-count-10s": "1"}, order)
+    hear(heard, {"x-mbx-used-weight-1m": "2"}, other)
+    hear(heard, {"x-mbx-used-weight-1m": "3"}, order)
+    hear(heard, {"x-mbx-used-weight-1m": "4"}, other)
+    hear(heard, {"x-mbx-used-weight-1m": "5"}, order)
+    assert {name: one.used for name, one in heard.limits(monotonic_ns()).items()} == {
+        "api_weight_1m": 5,
+        "api_orders_10s": 1,
+    }
+    hear(heard, {"x-mbx-used-weight-1m": "6"}, other)
+    hear(heard, {"x-mbx-used-weight-1m": "7"}, order, status=429)  # read at once, before the other
+    assert heard.limits(monotonic_ns())["api_weight_1m"].used == 7
+
+
+def test_answers_that_nobody_reads_are_few_and_have_no_query(monkeypatch):
+    heard = Heard()
+    for n in range(200):
+        hear(heard, {"x-mbx-used-weight-1m": str(n)}, f"https://h/api/v3/{n}?signature=s")
+    assert len(heard._waiting) == module._MOST_WAITING
+    assert not any("signature" in str(kind) + answer.url for kind, answer in heard._waiting.items())
+    assert heard.limits(monotonic_ns())["api_weight_1m"].used == 199
+    assert heard._waiting == {}
+
+
+def test_an_answer_that_cannot_be_read_takes_no_other_with_it(lenient):
+    heard = Heard()
+    hear(heard, {"x-mbx-used-weight-1m": "1", 7: "no name"}, "https://h/api/v3/a")
+    hear(heard, {"x-mbx-order-count-1d": "2"}, "https://h/api/v3/b")
+    assert heard.limits(monotonic_ns())["api_orders_1d"].used == 2
+    assert heard._waiting == {}
 
 
 def test_limits_are_those_that_exchange_info_stated():

@@ -13,8 +13,8 @@ import pytest
 
 from tradewatch.breaker import Breaker, OrderGate, explain
 from tradewatch.instrumentation.ccxt import Binding
-from tradewatch.instrumentation.ccxt.calls import BINDING, EndpointCall
-from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
+from tradewatch.instrumentation.ccxt.calls import BINDING, EndpointCall, running
+from tradewatch.instrumentation.ccxt.endpoints import endpoints_of, never_orders
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.telemetry.cell import Cells
@@ -83,6 +83,33 @@ def test_every_endpoint_that_creates_or_edits_orders_is_stopped(halted):
     placing = {e for e in endpoints(_PLACES) if not _NO_ORDER.search(e[2])}
     assert len(placing) > 250
     assert sorted(e for e in placing if not stopped(halted(e[0]), e[1], e[2])) == []
+
+
+def test_every_endpoint_that_creates_or_edits_orders_is_stopped_within_a_call_that_reads(halted):
+    """Where most requests are passed over, in the task of a read, none of an order is."""
+    placing = {e for e in endpoints(_PLACES) if not _NO_ORDER.search(e[2])}
+    passed = []
+    for exchange, method, path in placing:
+        client = halted(exchange)
+        probe = client.__dict__[BINDING].probe
+        live = probe.start("fetch_ticker", None)
+        assert running(client) is live
+        passed += [(exchange, method, path)] if not stopped(client, method, path) else []
+        assert not never_orders(type(client), method, path)
+        probe.leave(live)
+    assert passed == []
+
+
+def test_what_never_orders_is_what_is_something_else_with_any_parameters():
+    for name in ccxt.exchanges:
+        kind = getattr(ccxt, name)
+        known = endpoints_of(kind)
+        for method, path in known.placing | known.others:
+            expected = (method, path) not in known.placing or _NO_ORDER.search(path) is not None
+            if never_orders(kind, method, path):
+                assert expected, (name, method, path)
+                assert known.says(method, path, {"side": "buy", "type": "order"}) == "other"
+        assert known.placing or not any(not never_orders(kind, *each) for each in known.others)
 
 
 def test_no_endpoint_that_only_cancels_or_reads_is_stopped(halted):

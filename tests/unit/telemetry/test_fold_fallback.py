@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics._internal._view_instrument_match import _ViewInst
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tradewatch.model import Call
+from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.fold import Fold
@@ -72,7 +73,7 @@ class Metrics:
         cell.count(5_000_000)
         call = Call(cell, 0, 5_000_000, 0, (), None, None, Context())
         self.book(call)
-        self.fold.saw(call, call.parent)
+        self.fold.saw(call, call.parent, epoch_offset_ns())
         self.fold.tick()
 
     def count(self):
@@ -113,7 +114,7 @@ def test_a_provider_that_was_shut_down_or_disabled_is_left_alone(monkeypatch):
     cell = cells.cell("binance", "fetch_ticker", None)
     call = Call(cell, 0, 5, 0, (), None, None, Context())
     tally.book(call)
-    fold.saw(call, call.parent)
+    fold.saw(call, call.parent, epoch_offset_ns())
     fold.tick()
     assert cell.waiting == []
     assert fold.notes == ()

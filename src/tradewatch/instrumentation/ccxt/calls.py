@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from time import monotonic_ns, thread_time_ns
 from typing import Any
 
 from msgspec.structs import replace
 
 from tradewatch.instrumentation.ccxt import orders
-from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of
+from tradewatch.instrumentation.ccxt.endpoints import Endpoints, endpoints_of, never_orders
 from tradewatch.instrumentation.ccxt.errors import (
     error_type,
     failed_order_status,
@@ -118,8 +119,8 @@ def running(client: Any) -> LiveCall | None:
     live = get_current()
     if live is None or live.end_ns:
         return None
-    binding = binding_of(client)
-    return live if binding is not None and live.probe is binding.probe else None
+    binding: Binding | None = client.__dict__.get(BINDING)
+    return live if binding is not None and live.operation.probe is binding.probe and binding.gates else None
 
 
 def refuse_if_closed(live: LiveCall, binding: Binding) -> None:
@@ -192,7 +193,7 @@ class _LogicalCall:
             with _KEPT:
                 self._answered(live, binding.seen, result)
         is_doubted = False
-        if live.more.requests and len(live.attempts) > 1:
+        if live.more.requests and len(live.tries) > 1:
             with _KEPT:
                 is_doubted = is_doubtful(live.attempts, endpoints_of(type(client)).placing_by_get)
         self._end(live, end_ns, began_ns, is_doubted=is_doubted)
@@ -314,6 +315,8 @@ class EndpointCall(_LogicalCall):
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
         """The call that begins here; None where it serves a unified one."""
+        if _serves_a_read(client, args):
+            return None
         binding = self._binding(client)
         if binding is None:
             return None
@@ -368,6 +371,21 @@ class EndpointCall(_LogicalCall):
                 gate.amend(token, named)
 
 
+def _serves_a_read(client: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a request is part of a call that reads, at an endpoint that takes no order: so are most, and no more
+    is to be known of them.
+    """
+    try:
+        outer = running(client)
+        if outer is None or outer.more.requests:
+            return False
+        path, _, method, *_ = args
+        kind: type = type(client)
+        return type(path) is type(method) is str and never_orders(kind, method, path)
+    except Exception:  # whoever looks closer finds out
+        return False
+
+
 def _is_none(operation: str, endpoints: Endpoints) -> bool:
     """Whether a unified method uses the endpoint that orders go to for something else."""
     return operation.startswith("cancel_") or operation in endpoints.users
@@ -381,4 +399,9 @@ def _unread(probe: Probe, operation: str) -> OrderRequest:
 def _endpoint_name(path: str, api: Any, method: Any) -> str:
     """As ccxt names its implicit methods: `private_post_order`. Paths are templates here, ids are not in them."""
     where = api if type(api) is str else "_".join(a for a in api if type(a) is str)
-    return re.sub(r"[^a-z0-9]+", "_", f"{where}_{method}_{path}".lower()).strip("_")[:80]
+    return _snake(f"{where}_{method}_{path}")
+
+
+@lru_cache(maxsize=1_024)
+def _snake(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:80]

@@ -59,6 +59,10 @@ class Endpoints(msgspec.Struct, frozen=True):
     words: frozenset[str]
     users: frozenset[str]
 
+    def never_orders(self, method: str, path: str) -> bool:
+        """Whether what is called there sends no order, whatever its parameters."""
+        return ((method, path) not in self.placing or is_test(path)) and self.says(method, path, None) == "other"
+
     @property
     def shared(self) -> frozenset[tuple[str, str]]:
         """Endpoints that send orders and serve something else too."""
@@ -91,6 +95,12 @@ def is_test(path: str) -> bool:
 def endpoints_of(kind: type) -> Endpoints:
     """The endpoints of an exchange's class, read once."""
     return _read(kind)
+
+
+@lru_cache(maxsize=4_096)
+def never_orders(kind: type, method: str, path: str) -> bool:
+    """Whether an endpoint of this class sends no order, whatever its parameters; remembered: each request asks."""
+    return endpoints_of(kind).never_orders(method, path)
 
 
 @lru_cache(maxsize=512)

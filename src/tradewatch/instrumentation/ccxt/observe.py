@@ -22,6 +22,9 @@ from tradewatch.telemetry.live import LiveCall, Told
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 50_000
 _WIDEST_SPREAD = Decimal("0.2")
+# Bid, ask and their middle as they were last read of a market.
+_middles: dict[str, tuple[float, float, Decimal]] = {}
+_MOST_MIDDLES = 1_000
 
 
 class Seen:
@@ -98,7 +101,7 @@ def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> O
     """What became of an order that the answer gives no id; what was only checked (a dry run) was never sent."""
     request = live.more.requests[i]
     status = told_without_id(order, live.operation.name, raw=raw)
-    if status == "unknown" and live.attempts and not live.more.sent:
+    if status == "unknown" and live.tries and not live.more.sent:
         status = "pending"
     side, kind, amount, price = request.side, request.type, request.amount, request.price
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
@@ -169,6 +172,9 @@ def quote(told: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
 
 def read_marks(quotes: tuple[tuple[Any, Any, Any, Any], ...], at_ns: int, in_bulk: bool) -> Told:
     """Quotes as prices; on the safety thread."""
+    if len(quotes) == 1:
+        only = _mark(*quotes[0], at_ns, in_bulk=in_bulk)
+        return Told() if only is None else Told((only,))
     marks: list[Mark] = []
     stretch = Stretch()
     for quote in quotes:
@@ -182,10 +188,21 @@ def _mark(symbol: Any, bid: Any, ask: Any, last: Any, at_ns: int, *, in_bulk: bo
     market = label(symbol)
     if market is None:
         return None
+    is_polled = not in_bulk and type(bid) is type(ask) is float
+    if is_polled:
+        # Between two polls most books have not moved.
+        known = _middles.get(market)
+        if known is not None and known[0] == bid and known[1] == ask:
+            return Mark(market, known[2], at_ns, "mid", in_bulk)
     low, high = exact(bid), exact(ask)
     # The middle of an empty book is nobody's price: 1 bid and 110 asked says nothing.
     if low and high and 0 < low <= high and high - low <= _WIDEST_SPREAD * low:
-        return Mark(market, (low + high) / 2, at_ns, "mid", in_bulk)
+        middle = (low + high) / 2
+        if is_polled:
+            while len(_middles) >= _MOST_MIDDLES:
+                _middles.pop(next(iter(_middles)), None)
+            _middles[market] = bid, ask, middle
+        return Mark(market, middle, at_ns, "mid", in_bulk)
     price = exact(last)
     return Mark(market, price, at_ns, "last", in_bulk) if price else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -55,6 +56,12 @@ def narrowed(known: ClockOffset | None, new: ClockOffset) -> ClockOffset:
         return new
     low, high = max(known.low_ns, new.low_ns), min(known.high_ns, new.high_ns)
     return new if low > high else ClockOffset(low, high, known.begun_ns, new.seen_ns)
+
+
+@lru_cache(maxsize=1_024)
+def tells_time(venue: str, path: str) -> bool:
+    """Whether answers from there may tell the time."""
+    return venue.startswith(_VENUES) and (path.lower().endswith("/time") or venue.startswith(("bybit", "okx", "myokx")))
 
 
 def time_told(venue: str, path: str, body: str) -> tuple[int, int] | None:
