@@ -3,9 +3,10 @@
 Formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/. Names and labels are those of OpenTelemetry's own Prometheus
 exporter without scope labels, but that labels without a value are left out, as they are none to Prometheus. A stream of
-an exponential histogram, which the text formats cannot show, is one bucket, its sum and its count. What the bot's own
-instruments and views would make of it that no parser reads is left out, and said: a name that is another metric's, a
-series that is there already.
+an exponential histogram, which the text formats cannot show, is one bucket, its sum and its count.
+
+Secrets are masked, as on all exporters of ours. What the bot's own instruments and views would make of it that no
+parser reads is left out, and said: a name that is another metric's, a series that is there already.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -29,6 +31,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv.prometheus import family_name, label_name, unit_name
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -41,7 +44,7 @@ class _Family:
     def __init__(self, name: str, kind: Kind, metric: Metric) -> None:
         self.name = name
         self.kind = kind
-        self.help = metric.description or ""
+        self.help = scrubber.text(metric.description or "")
         self.unit = unit_name(metric.unit or "")
         self.points: list[Any] = []
         self._bounds: tuple[float, ...] = ()
@@ -82,7 +85,7 @@ def _families(data: MetricsData) -> Iterable[_Family]:
             for metric in scope.metrics:
                 kind = _kind(metric.data)
                 if kind is not None:
-                    name = family_name(metric.name, metric.unit or "", counter=kind == "counter")
+                    name = family_name(scrubber.value(metric.name), metric.unit or "", counter=kind == "counter")
                     family = families.setdefault((name, kind), _Family(name, kind, metric))
                     family.points += metric.data.data_points
     return families.values()
@@ -185,8 +188,17 @@ def _exemplar(exemplar: Any) -> str:
 
 def _labels(attributes: Mapping[str, Any] | None) -> Labels:
     """Names and escaped values, sorted; of attributes whose names become the same, the last."""
-    found = {label_name(k): v if type(v) is str else _text(v) for k, v in (attributes or {}).items()}
-    return sorted([(k, _escaped(v)) for k, v in found.items() if v])
+    known, found = scrubber.known, {}
+    for name, value in (attributes or {}).items():
+        label, text = _label(name, value if type(value) is str else _text(value), known)
+        found[label] = text
+    return sorted([(name, text) for name, text in found.items() if text])
+
+
+@lru_cache(5_000)
+def _label(name: str, value: str, known: int) -> tuple[str, str]:
+    """A label's name and escaped value, without secrets; `known` is how many there are."""
+    return label_name(scrubber.value(name)), _escaped(scrubber.attribute(name, value))
 
 
 def _text(value: Any) -> str:
