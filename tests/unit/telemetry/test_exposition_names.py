@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from servers import SERVERS
+from tradewatch.runtime.scrub import scrubber
 from tradewatch.telemetry.exposition import exposition
 from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
 
@@ -118,3 +119,20 @@ def test_half_a_surrogate_pair_does_not_cost_the_scrape(scrape):
         server.server_close()
         provider.shutdown()
     assert found == {("target_info", (("service_name", "?"),)): 1.0, ("g", (("symbol", "a?"),)): 1.0}
+
+
+def test_no_secret_is_shown_in_names_labels_help_or_the_target():
+    key, secret = "KEYKEYkeykey0123456789", "SECSECsecsec9876543210"
+    scrubber.learn([key])
+    reader = ScrapeReader()
+    resource = Resource({"deploy": key, "signature": secret, key: "name"})
+    provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+    meter = provider.get_meter("m")
+    meter.create_counter(key, description=key).add(1, {"k": key, key: "name", "api_key": secret})
+    meter.create_histogram("h", description=f"signature={secret}").record(1, {"url": f"https://x/?signature={secret}"})
+    for _, openmetrics in FORMATS:
+        text = "".join(exposition(reader.read(), openmetrics=openmetrics))
+        assert key not in text
+        assert secret not in text
+        assert 'k="***"' in text
+    provider.shutdown()
