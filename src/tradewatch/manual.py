@@ -27,7 +27,7 @@ from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 
 _Instrument = TypeVar("_Instrument")
 # As OpenTelemetry's specification has it.
-_NAME = re.compile(r"[A-Za-z][\w./-]{0,254}")
+_NAME = re.compile(r"[A-Za-z][\w./-]{0,254}", re.ASCII)
 _LONGEST = 1_000
 
 Value = str | bool | int | float

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
 from tradewatch.breaker import Status as BreakerStatus
+from tradewatch.instrumentation.discovery import Search
 from tradewatch.portfolio import PortfolioSnapshot
 from tradewatch.rules import RuleStatus
 from tradewatch.settings.sources import Setting
 from tradewatch.telemetry.cell import Cell, merged, quantile_s
+from tradewatch.telemetry.emit import Emitter
+from tradewatch.telemetry.fold import Fold
+from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.outbox import Dropped
+from tradewatch.telemetry.providers import Providers
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -141,3 +147,72 @@ def operations(cells: Iterable[Cell]) -> tuple[Operation, ...]:
             )
         )
     return tuple(sorted((o for o in found if o.calls), key=lambda o: (-o.calls, o.operation)))
+
+
+def telemetry(providers: Providers, journal: Journal, emitter: Emitter, fold: Fold, *, spans: bool) -> Telemetry:
+    """Where telemetry goes and what of it was lost."""
+    return Telemetry(
+        endpoint=providers.endpoint,
+        spans=spans,
+        providers="tradewatch" if providers.ours else "application",
+        reads_dropped=journal.dropped,
+        records_dropped=emitter.dropped,
+        dropped=tuple(providers.dropped()),
+        export_failures=providers.failed(),
+        notes=providers.notes + fold.notes,
+    )
+
+
+def notes(
+    search: Search,
+    *,
+    watched: bool,
+    shared: Iterable[str],
+    unclear: Iterable[str],
+    refused: str | None,
+    halting: bool,
+    follows: Path | None,
+    kept: bool,
+    control: str | None,
+) -> tuple[str, ...]:
+    """What a person should know of a watch, a sentence each.
+
+    Args:
+        search: for the bot's clients.
+        watched: it has a client.
+        shared: the paths of those that belong to another bot too.
+        unclear: endpoints that serve orders and more.
+        refused: what is said of settings that were not taken.
+        halting: a rule halts it.
+        follows: the state folder of the process that this one follows.
+        kept: a store keeps what must survive.
+        control: what is said of the control socket.
+    """
+    found = [f"{path} belongs to another bot too; its calls are counted there" for path in shared]
+    none_at_all = not watched and not found
+    found += [
+        f"{each} serves orders and more, and what was sent did not tell which: it counts as an order, and is refused "
+        "while halted"
+        for each in unclear
+    ]
+    if search.cut_short:
+        found.append(
+            f"the search for clients ended after {search.looked_at} objects; one that it did not reach is watched from "
+            "its first call on"
+        )
+    if none_at_all:
+        found.append(
+            f"no exchange client found on the bot ({search.looked_at} attributes looked at); one that is made or used "
+            "from now on is watched"
+        )
+    if refused is not None:
+        found.append(refused)
+    if not halting:
+        found.append("no rule has the annotation 'action: halt': only a person halts this bot")
+    if follows is not None:
+        found.append(f"{follows} is another process's: what halts that one halts this one; nothing is kept")
+    elif not kept:
+        found.append("nothing is kept on disk: a halt does not survive a restart")
+    if control is not None:
+        found.append(control)
+    return tuple(found)

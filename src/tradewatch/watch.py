@@ -12,7 +12,7 @@ import msgspec
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from tradewatch import given
+from tradewatch import given, own
 from tradewatch import status as said
 from tradewatch.breaker import Breaker, Follower, OrderGate
 from tradewatch.changes import Changes
@@ -33,7 +33,6 @@ from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
-from tradewatch.semconv import metrics as m
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
@@ -49,7 +48,6 @@ from tradewatch.telemetry.tally import Tally
 from tradewatch.telemetry.traffic import Traffic
 
 _STOP_S = 1.8
-_OVERHEAD_EVERY_NS = 5_000_000_000
 
 
 class Watch:
@@ -103,8 +101,7 @@ class Watch:
         self._patches = Patches()
         self._cells = Cells()
         self._journal = Journal()
-        self._overhead: float | None = None
-        self._overhead_base = (time.monotonic_ns(), 0)
+        self._overhead = own.Overhead()
         self._stopped = self._at_exit = False
         self.forked = False
 
@@ -262,22 +259,25 @@ class Watch:
             configured_ns=self.settings.changed_ns,
             rules=self._safety.engine.status(),
             breaker=self._breaker.status(),
-            overhead_cpu=self._overhead,
-            telemetry=said.Telemetry(
-                endpoint=providers.endpoint,
-                spans=self._spans is not None,
-                providers="tradewatch" if providers.ours else "application",
-                reads_dropped=self._journal.dropped,
-                records_dropped=self._emitter.dropped,
-                dropped=tuple(providers.dropped()),
-                export_failures=providers.failed(),
-                notes=providers.notes + self._fold.notes,
+            overhead_cpu=self._overhead.cpu,
+            telemetry=said.telemetry(
+                providers, self._journal, self._emitter, self._fold, spans=self._spans is not None
             ),
             failures=dict(failures.counts),
             safety_alive=self._safety_thread.alive,
             service_alive=self._service.alive,
             state_folder=str(self._store.folder) if self._store is not None else None,
-            notes=self._notes(),
+            notes=said.notes(
+                self.search,
+                watched=bool(self._clients.mine()),
+                shared=self._clients.shared,
+                unclear=self._clients.unclear,
+                refused=self.settings.refused,
+                halting=any(r.rule.action == "halt" for group in self.settings.in_force.groups for r in group.rules),
+                follows=self._follows,
+                kept=self._store is not None,
+                control=self._control.note if self._control is not None else None,
+            ),
         )
 
     def halt(self, reason: str, by: str = "operator") -> Halt:
@@ -385,8 +385,8 @@ class Watch:
 
     def _close_outputs(self, within_s: float) -> None:
         with failures.kept("metrics"):
-            # At the end of the process a provider that is not ours has yet to export the last values.
-            self._fold.close(series_stay=self._at_exit)
+            # Ours exports the last values next and is then gone; at the end of the process so does any other.
+            self._fold.close(series_stay=self._at_exit or self._providers.meter_provider in self._providers.ours)
         self._logs.remove(self._journal)
         self._providers.shutdown(within_s)
         if not self._at_exit:
@@ -407,62 +407,10 @@ class Watch:
         spans, traffic = self._spans, self._traffic
         return Probe(exchange, account, self._cells, self._journal, self._clock, spans=spans, traffic=traffic)
 
-    def _notes(self) -> tuple[str, ...]:
-        shared = self._clients.shared
-        notes = [f"{path} belongs to another bot too; its calls are counted there" for path in shared]
-        notes += [
-            f"{each} serves orders and more, and what was sent did not tell which: it counts as an order, and is "
-            "refused while halted"
-            for each in self._clients.unclear
-        ]
-        if self.search.cut_short:
-            notes.append(
-                f"the search for clients ended after {self.search.looked_at} objects; one that it did not reach is "
-                "watched from its first call on"
-            )
-        if not self._clients.mine() and not shared:
-            notes.append(
-                f"no exchange client found on the bot ({self.search.looked_at} attributes looked at); one that is made "
-                "or used from now on is watched"
-            )
-        if self.settings.refused is not None:
-            notes.append(self.settings.refused)
-        if not any(each.rule.action == "halt" for group in self.settings.in_force.groups for each in group.rules):
-            notes.append("no rule has the annotation 'action: halt': only a person halts this bot")
-        if self._follows is not None:
-            notes.append(f"{self._follows} is another process's: what halts that one halts this one; nothing is kept")
-        elif self._store is None:
-            notes.append("nothing is kept on disk: a halt does not survive a restart")
-        if self._control is not None and self._control.note is not None:
-            notes.append(self._control.note)
-        return tuple(notes)
-
     def _own_readings(self) -> Iterator[Reading]:
-        self._measure_overhead()
-        if self._overhead is not None:
-            yield Reading(m.OVERHEAD_CPU, self._overhead)
-        yield Reading(m.JOURNAL_DROPPED, self._journal.dropped, ((a.RING.name, "reads"),))
-        yield Reading(m.JOURNAL_DROPPED, self._cells.unkept, ((a.RING.name, "durations"),))
-        yield Reading(m.EXPORT_DROPPED, self._emitter.dropped, _why_dropped("calls", "unknown", "full"))
-        for lost in self._providers.dropped():
-            yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
-        for signal, n in self._providers.failed().items():
-            yield Reading(m.EXPORT_FAILURES, n, ((a.SIGNAL.name, signal),))
-        for place, n in list(failures.counts.items()):
-            yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))
-        yield from self._clients.readings()
-        yield from self._traffic.readings()
-
-    def _measure_overhead(self) -> None:
-        now_ns, spent_ns = time.monotonic_ns(), self._safety_thread.cpu_ns + self._service.cpu_ns
-        spent_ns += self._clients.overhead_ns
-        since_ns, before_ns = self._overhead_base
-        if now_ns - since_ns >= _OVERHEAD_EVERY_NS:
-            self._overhead = (spent_ns - before_ns) / (now_ns - since_ns)
-            self._overhead_base = (now_ns, spent_ns)
+        if self._overhead.measure(self._safety_thread.cpu_ns + self._service.cpu_ns + self._clients.overhead_ns):
             # Of the service thread this is what it had used at the reading before: to ask it wakes it.
             self._service.measure()
-
-
-def _why_dropped(signal: str, kind: str, reason: str) -> tuple[tuple[str, str], ...]:
-    return (a.DROPPED_KIND.name, kind), (a.REASON.name, reason), (a.SIGNAL.name, signal)
+        yield from own.readings(self._overhead, self._journal, self._cells, self._emitter, self._providers)
+        yield from self._clients.readings()
+        yield from self._traffic.readings()

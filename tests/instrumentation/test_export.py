@@ -71,6 +71,46 @@ def of(span):
     return attributes(span.attributes)
 
 
+def test_the_last_export_has_every_series(api, venue, make_bot, watch_over, collect, exported, until):
+    """Those that were sent before and have not changed since too: what reads the last one alone misses none."""
+    collector = collect()
+    exported(collector.url)
+    place = venue()
+    client = api.client(place)
+    watch_over(make_bot(client), clock=place.clock)
+    api.do(client.fetch_time())
+    until(lambda: operations(collector) == {"fetch_time"})
+    api.do(client.fetch_ticker("BTC/USDT"))
+    tradewatch.shutdown()
+    assert operations(collector) >= {"fetch_time", "fetch_ticker"}
+
+
+def operations(collector):
+    """Those whose calls the last request with metrics counts."""
+    metric = collector.last_metrics().get("trading.exchange.call.duration")
+    return {attributes(p.attributes)["trading.operation"] for p in metric.histogram.data_points} if metric else set()
+
+
+def test_half_a_surrogate_pair_in_the_environment_costs_one_character(
+    blocking, venue, make_bot, watch_over, collect, exported, monkeypatch, capfd
+):
+    """Linux hands on any bytes; as Python reads them, no exporter could write them."""
+    collector = collect()
+    exported(collector.url)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment=a\udcff")
+    place = venue()
+    client = blocking.client(place)
+    watch_over(make_bot(client), clock=place.clock, name="grid")
+    client.fetch_time()
+    with tradewatch.span("half \udcff", half="\udcff"):
+        pass
+    tradewatch.shutdown()
+    assert {s.name for s in collector.spans()} >= {"fetch_time binance", "half ?"}
+    assert operations(collector) == {"fetch_time"}
+    assert {found["deployment"] for found in collector.resources()} == {"a?"}
+    assert capfd.readouterr().err == ""
+
+
 def test_a_scrape_agrees_with_the_log_and_the_status(api, venue, make_bot, watch_over, scrape, until):
     place = venue(FAULTS)
     client = api.client(place)

@@ -174,7 +174,9 @@ def test_records_arrive_with_ids_extras_and_exceptions(make_bot, watch_over, app
             log.exception("failed")
     logging.getLogger("bot.orders").info("below the level of this logger")
     tradewatch.shutdown()
-    assert resources(asked_for) == [dict(application.tracers.resource.attributes)]
+    # One a request; on a busy machine the first record goes before the second is there.
+    assert dict(application.tracers.resource.attributes) in resources(asked_for)
+    assert len({str(each) for each in resources(asked_for)}) == 1
     (_, failed, error, _, _, trace), (scope, body, level, number, trace_id, said) = sorted(told(asked_for), key=str)
     assert (scope, body, level, number) == ("bot.orders", "sold 2 at x", "WARNING", 13)
     assert trace_id == span.get_span_context().trace_id.to_bytes(16, "big")

@@ -100,7 +100,9 @@ class Breaker:
             evidence: the values that the decision was made from.
             channel: how it was asked for, for the audit.
         """
-        request = HaltAsked(record.plain_text(by), _reason(reason), _numbers(evidence), self._clock.now_ns())
+        request = HaltAsked(
+            scrubber.text(record.plain_text(by)), _reason(reason), _numbers(evidence), self._clock.now_ns()
+        )
         with self._state_lock:
             self._newest = request
             before = self._halt.state
@@ -122,7 +124,7 @@ class Breaker:
         Raises:
             ResumeRefused: still HALTED: the disk did not take it, or a halt was asked for meanwhile.
         """
-        asked = ResumeAsked(record.plain_text(by), _reason(reason), self._clock.now_ns())
+        asked = ResumeAsked(scrubber.text(record.plain_text(by)), _reason(reason), self._clock.now_ns())
         with self._disk_lock:
             with self._state_lock:
                 halted, newest = self._halt, self._newest

@@ -23,7 +23,12 @@ _BEYOND = 4_096
 
 
 def clean(name: str, text: str) -> str:
-    """A text as it may leave, at most `LONGEST` long; `name` is the attribute that says it, "" where none does."""
+    """A text as it may leave, at most `LONGEST` long; `name` is the attribute that says it, "" where none does.
+
+    Half a surrogate pair, which no exporter can write, becomes a question mark.
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
     if len(text) > LONGEST:
         return scrubber.attribute(name, text[: LONGEST + _BEYOND])[:LONGEST]
     return scrubber.attribute(name, text)

@@ -4,6 +4,9 @@ Formats: https://prometheus.io/docs/instrumenting/exposition_formats/ and
 https://prometheus.io/docs/specs/om/open_metrics_spec/. Names and labels are those of OpenTelemetry's own Prometheus
 exporter without scope labels, but that labels without a value are left out, as they are none to Prometheus. A stream of
 an exponential histogram, which the text formats cannot show, is one bucket, its sum and its count.
+
+Secrets are masked, as on all exporters of ours. What the bot's own instruments and views would make of it that no
+parser reads is left out, and said: a name that is another metric's, a series that is there already.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -26,6 +30,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.trace import format_span_id, format_trace_id
 
+from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv.prometheus import family_name, label_name, unit_name
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -38,7 +44,7 @@ class _Family:
     def __init__(self, name: str, kind: Kind, metric: Metric) -> None:
         self.name = name
         self.kind = kind
-        self.help = metric.description or ""
+        self.help = scrubber.text(metric.description or "")
         self.unit = unit_name(metric.unit or "")
         self.points: list[Any] = []
         self._bounds: tuple[float, ...] = ()
@@ -55,10 +61,19 @@ def exposition(data: MetricsData | None, *, openmetrics: bool) -> Iterator[str]:
     """The text in pieces, a few microseconds each: a family's head, or a point with all its lines."""
     if data is not None:
         yield _target_info(data, openmetrics)
+        taken = {"target", "target_info"}
         for family in _families(data):
+            names = _names(family, openmetrics)
+            if not taken.isdisjoint(names):
+                _left_out(f"{family.name} is the name of two metrics", "call one of them something else")
+                continue
+            taken.update(names)
             yield _head(family, openmetrics)
+            written: set[str] = set()
             for point in family.points:
-                yield _WRITE[family.kind](family, point, openmetrics)
+                lines = _lines(family, point, openmetrics, written)
+                if lines is not None:
+                    yield lines
     if openmetrics:
         yield "# EOF\n"
 
@@ -70,7 +85,7 @@ def _families(data: MetricsData) -> Iterable[_Family]:
             for metric in scope.metrics:
                 kind = _kind(metric.data)
                 if kind is not None:
-                    name = family_name(metric.name, metric.unit or "", counter=kind == "counter")
+                    name = family_name(scrubber.value(metric.name), metric.unit or "", counter=kind == "counter")
                     family = families.setdefault((name, kind), _Family(name, kind, metric))
                     family.points += metric.data.data_points
     return families.values()
@@ -105,17 +120,42 @@ def _head(family: _Family, openmetrics: bool) -> str:
     return f"# HELP {shown} {text}\n# TYPE {shown} {kind}\n"
 
 
-def _counter(family: _Family, point: Any, openmetrics: bool) -> str:
+def _names(family: _Family, openmetrics: bool) -> list[str]:
+    """Everything that a family's lines are called, and what else OpenMetrics keeps for it."""
+    name = family.name
+    if family.kind == "gauge":
+        return [name]
+    if family.kind == "counter":
+        return [name, f"{name}_total", f"{name}_created"] if openmetrics else [f"{name}_total"]
+    found = [name, f"{name}_bucket", f"{name}_sum", f"{name}_count"]
+    return [*found, f"{name}_created"] if openmetrics else found
+
+
+def _lines(family: _Family, point: Any, openmetrics: bool, written: set[str]) -> str | None:
+    """A point with all its lines; None where the same series was `written` already."""
+    labels = _labels(point.attributes)
+    if family.kind == "histogram":
+        # What a bucket's own label would be taken for, under the name that Prometheus gives to such a one.
+        labels = [("exported_le" if key == "le" else key, value) for key, value in labels]
+    braces = _braces(labels)
+    if braces in written:
+        _left_out(f"{family.name}{braces} is two series", "tell them apart by an attribute or a name")
+        return None
+    written.add(braces)
+    if family.kind == "histogram":
+        return _histogram(family, point, labels, braces, openmetrics)
+    if family.kind == "gauge":
+        return f"{family.name}{braces} {_number(point.value)}\n"
     exemplar = _exemplar(point.exemplars[-1]) if openmetrics and point.exemplars else ""
-    return f"{family.name}_total{_braces(_labels(point.attributes))} {_number(point.value)}{exemplar}\n"
+    return f"{family.name}_total{braces} {_number(point.value)}{exemplar}\n"
 
 
-def _gauge(family: _Family, point: Any, openmetrics: bool) -> str:
-    return f"{family.name}{_braces(_labels(point.attributes))} {_number(point.value)}\n"
+def _left_out(what: str, do: str) -> None:
+    failures.warn("scrape names", f"{what}: the scrape shows the first alone; {do}")
 
 
-def _histogram(family: _Family, point: Any, openmetrics: bool) -> str:
-    name, labels = family.name, _labels(point.attributes)
+def _histogram(family: _Family, point: Any, labels: Labels, braces: str, openmetrics: bool) -> str:
+    name = family.name
     bounds: tuple[float, ...] = getattr(point, "explicit_bounds", ())
     counts: Sequence[int] = point.bucket_counts if bounds else (point.count,)
     before = "".join([f'{key}="{value}",' for key, value in labels if key < "le"])
@@ -131,11 +171,7 @@ def _histogram(family: _Family, point: Any, openmetrics: bool) -> str:
         head, middle = head.replace("%", "%%"), middle.replace("%", "%%")
         template = head + f"{middle}%d\n{head}".join(ends) + middle + "%d\n"
         lines = template % tuple(accumulate(counts))
-    braces = _braces(labels)
     return f"{lines}{name}_sum{braces} {_number(point.sum)}\n{name}_count{braces} {point.count}\n"
-
-
-_WRITE = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}
 
 
 def _by_bucket(exemplars: Iterable[Any], bounds: Sequence[float]) -> dict[int, str]:
@@ -152,8 +188,17 @@ def _exemplar(exemplar: Any) -> str:
 
 def _labels(attributes: Mapping[str, Any] | None) -> Labels:
     """Names and escaped values, sorted; of attributes whose names become the same, the last."""
-    found = {label_name(k): v if type(v) is str else _text(v) for k, v in (attributes or {}).items()}
-    return sorted([(k, _escaped(v)) for k, v in found.items() if v])
+    known, found = scrubber.known, {}
+    for name, value in (attributes or {}).items():
+        label, text = _label(name, value if type(value) is str else _text(value), known)
+        found[label] = text
+    return sorted([(name, text) for name, text in found.items() if text])
+
+
+@lru_cache(5_000)
+def _label(name: str, value: str, known: int) -> tuple[str, str]:
+    """A label's name and escaped value, without secrets; `known` is how many there are."""
+    return label_name(scrubber.value(name)), _escaped(scrubber.attribute(name, value))
 
 
 def _text(value: Any) -> str:
@@ -171,6 +216,10 @@ def _braces(labels: Labels) -> str:
 
 
 def _number(value: float) -> str:
-    if type(value) is int or math.isfinite(value):
+    if type(value) is int:
+        return str(value)
+    # The bot's may be a numpy number, a Decimal or a truth value, which Python shows as no parser reads them.
+    value = float(value)
+    if math.isfinite(value):
         return repr(value)
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,9 @@ from tradewatch.telemetry.exposition import exposition
 HOST = "127.0.0.1"
 _STRETCH_NS = 200_000
 _VISIT_S = 0.5
+# Each takes a thread and a file of the bot's.
+_MOST_VISITORS = 16
+_NO_FILE_S = 0.2
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -59,16 +63,22 @@ class ScrapeReader(MetricReader):
 class ScrapeServer(ThreadingHTTPServer):
     """Serves a reader's metrics on every path, as prometheus_client does. Its threads are daemons.
 
+    Of more visitors than a few at once, whoever has been there longest is let go: the port must not cost the bot its
+    files, nor be held by somebody who sends a byte now and then.
+
     Raises:
         OSError: the port cannot be used.
     """
 
     daemon_threads = True
+    # Of five, which is the default, a sixth who comes at once is answered a second later.
+    request_queue_size = 128
 
     def __init__(self, port: int, reader: ScrapeReader) -> None:
         super().__init__((HOST, port), _Scrape)
         self.reader = reader
         self._ending = False
+        self._visitors: OrderedDict[Any, None] = OrderedDict()
         self._thread = threading.Thread(target=self._serve, name="tradewatch-scrape", daemon=True)
         self._thread.start()
 
@@ -95,6 +105,27 @@ class ScrapeServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
+    def get_request(self) -> tuple[Any, Any]:
+        """The next visitor. Where the process has no file left for one, it waits: it would be tried at once again."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_NO_FILE_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a visitor on a thread of its own, in the place of the longest where there are too many."""
+        self._visitors[request] = None
+        if len(self._visitors) > _MOST_VISITORS:
+            with suppress(OSError, KeyError):
+                self._visitors.popitem(last=False)[0].shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A visitor is done."""
+        self._visitors.pop(request, None)
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is no news."""
 
@@ -115,7 +146,7 @@ class _Scrape(BaseHTTPRequestHandler):
         zipped = "gzip" in self.headers.get("Accept-Encoding", "")
         with failures.kept("scrape"):
             pieces = _paced(exposition(self.server.reader.read(), openmetrics=openmetrics))
-            body = b"".join(_zipped(pieces) if zipped else (piece.encode() for piece in pieces))
+            body = b"".join(_zipped(pieces) if zipped else map(_encoded, pieces))
         if body is None:
             self._answer(500, b"# the metrics could not be read; tradewatch's log says why\n")
             return
@@ -164,5 +195,10 @@ def _zipped(pieces: Iterable[str]) -> Iterator[bytes]:
     """Gzip at its fastest; zlib lets other threads run meanwhile."""
     zipper = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
     for piece in pieces:
-        yield zipper.compress(piece.encode())
+        yield zipper.compress(_encoded(piece))
     yield zipper.flush()
+
+
+def _encoded(piece: str) -> bytes:
+    """Half a surrogate pair, as the environment of a process may hold, is a question mark."""
+    return piece.encode("utf-8", "replace")

@@ -170,24 +170,27 @@ class Ccxt:
         # What sends orders is wrapped also where ccxt's own table of methods leaves it out.
         for camel in dict.fromkeys((*client.has, "loadMarkets", *map(_camel, sorted(SENDS_ORDERS)))):
             name = _snake(camel)
-            if name.startswith(("watch_", "un_watch_")):
-                self._wrap_watching(kind, name, camel)
-                continue
-            if not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
-                self._wrap_unified(kind, name, camel)
+            # One that is too odd to be wrapped must not cost the others their gate.
+            with failures.kept("instrumentation"):
+                if name.startswith(("watch_", "un_watch_")):
+                    self._wrap_watching(kind, name, camel)
+                elif not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
+                    self._wrap_unified(kind, name, camel)
         endpoints_of(kind)  # read now rather than in the bot's first call
         self._classes.add(kind)
 
     def _wrap_unified(self, kind: type, name: str, camel: str) -> None:
         """Wrap a unified method on every class that defines it; the innermost calls are part of the outermost one.
 
-        On an async client a plain function is left alone: it returns before its call is over. It is often an override
-        that calls super(), and what that leads to is wrapped.
+        On an async client a plain function is left alone, as a generator is on any: it returns before its call is over.
+        It is often an override that calls super(), and what that leads to is wrapped.
         """
         is_async = inspect.iscoroutinefunction(getattr(kind, "fetch2", None))
         for owner in kind.__mro__:
             original = vars(owner).get(name)
-            if not inspect.isfunction(original) or inspect.iscoroutinefunction(original) != is_async:
+            if not inspect.isfunction(original) or inspect.isgeneratorfunction(original):
+                continue
+            if inspect.iscoroutinefunction(original) != is_async:
                 continue
             point = UnifiedCall(name, _symbol_at(original), self._called)
             put = self._patches.wrap if name in SENDS_ORDERS else self._patches.measure
@@ -221,5 +224,6 @@ def _camel(snake: str) -> str:
 
 
 def _symbol_at(function: Any) -> int | None:
-    names = [p for p in inspect.signature(function).parameters if p != "self"]
+    """At which place among the arguments after the instance, whatever that is called."""
+    names = list(inspect.signature(function).parameters)[1:]
     return names.index("symbol") if "symbol" in names else None
