@@ -13,41 +13,20 @@ OPERATION = {"binance": "order_place", "kraken": "add_order"}
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spelling", ["create_order_ws", "createOrderWs"])
+@pytest.mark.parametrize("captured", [False, True], ids=["found", "captured early"])
 def test_a_halted_bot_sends_no_order_over_a_websocket(
-    kind, spelling, places, pointed, make_bot, watch_over, running_clock
+    kind, spelling, captured, places, pointed, make_bot, watch_over, running_clock, eventually
 ):
+    def methods(client):
+        return [getattr(client, name) for name in (spelling, "edit_order_ws", "cancel_order_ws")]
+
     async def run():
         async with places(kind, clock=running_clock) as place:
             client = place.client(pointed)
+            create, edit, cancel = methods(client)
             watch = watch_over(make_bot(client), clock=running_clock)
-            try:
-                order = await client.create_order_ws(place.symbol, "limit", "buy", 1, 90)
-                watch.halt("test")
-                with pytest.raises(ccxt.InvalidOrder, match="halted"):
-                    await getattr(client, spelling)(place.symbol, "market", "buy", 1)
-                with pytest.raises(ccxt.InvalidOrder, match="halted"):
-                    await client.edit_order_ws(order["id"], place.symbol, "limit", "buy", 1, 91)
-                assert len(place.requests(OPERATION[kind])) == 1
-                assert not place.requests("order_replace", "amend_order")
-                # Cancels pass.
-                await client.cancel_order_ws(order["id"], *([place.symbol] if kind == "binance" else []))
-                assert [o for o in place.exchange.orders("main") if o.is_open] == []
-            finally:
-                await client.close()
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spelling", ["create_order_ws", "createOrderWs"])
-def test_an_order_of_a_method_captured_early_is_a_call_that_a_halt_refuses(
-    kind, spelling, places, pointed, make_bot, watch_over, running_clock, eventually
-):
-    async def run():
-        async with places(kind, clock=running_clock) as place:
-            client = place.client(pointed)
-            create, edit, cancel = (getattr(client, name) for name in (spelling, "edit_order_ws", "cancel_order_ws"))
-            watch = watch_over(make_bot(client), clock=running_clock)
+            if not captured:
+                create, edit, cancel = methods(client)
             try:
                 order = await create(place.symbol, "limit", "buy", 1, 90)
                 await eventually(lambda: sum(watch.status().orders.values()) == 1)
@@ -60,6 +39,7 @@ def test_an_order_of_a_method_captured_early_is_a_call_that_a_halt_refuses(
                     await edit(order["id"], place.symbol, "limit", "buy", 1, 91)
                 assert len(place.requests(OPERATION[kind])) == 1
                 assert not place.requests("order_replace", "amend_order")
+                # Cancels pass.
                 await cancel(order["id"], *([place.symbol] if kind == "binance" else []))
                 assert [o for o in place.exchange.orders("main") if o.is_open] == []
             finally:
