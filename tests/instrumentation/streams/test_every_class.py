@@ -121,7 +121,7 @@ def test_no_order_passes_a_halt_over_a_websocket(name, trial, tmp_path):
         for way in ("captured", "found", "throttled", "captured and throttled"):
             client = tried.client()
             function, let_go = getattr(client, method), asyncio.Event()
-            settings = {"name": "every", "state_dir": tmp_path / f"{n} {way}", "port": None, "rules": []}
+            settings = {"name": "every", "state_dir": tmp_path / f"{n} {way}", "port": None}
             watch = tradewatch.instrument(client, **settings, **every_class.providers())
             if not way.startswith("captured"):
                 function = getattr(client, method)
