@@ -310,7 +310,7 @@ class Trial:
 
         client = self.client()
         captured = {name: getattr(client, name) for name in names}
-        watch = tradewatch.instrument(client, name="every", state_dir=folder, port=None, rules=[], **providers())
+        watch = tradewatch.instrument(client, name="every", state_dir=folder, port=None, **providers())
         try:
             for name in names:
                 args, *unwatched = known[name]

@@ -28,7 +28,9 @@ class More:
     cancelled: bool = False
     sent: bool = False
     unread: bool = False
-    # An order that goes over a websocket has been handed to it.
+    # Of an order that goes over a websocket: its message and the name that its answer is waited for by; whether it
+    # has been handed to the connection.
+    ws_message: tuple[Any, str] | None = None
     written: bool = False
     requests: tuple[OrderRequest, ...] = ()
     gate_tokens: tuple[tuple[Gate, int], ...] = ()

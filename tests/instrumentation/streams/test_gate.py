@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import ccxt
 import ccxt.pro
 import pytest
@@ -12,25 +13,87 @@ OPERATION = {"binance": "order_place", "kraken": "add_order"}
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spelling", ["create_order_ws", "createOrderWs"])
+@pytest.mark.parametrize("captured", [False, True], ids=["found", "captured early"])
 def test_a_halted_bot_sends_no_order_over_a_websocket(
-    kind, spelling, places, pointed, make_bot, watch_over, running_clock
+    kind, spelling, captured, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    def methods(client):
+        return [getattr(client, name) for name in (spelling, "edit_order_ws", "cancel_order_ws")]
+
+    async def run():
+        async with places(kind, clock=running_clock) as place:
+            client = place.client(pointed)
+            create, edit, cancel = methods(client)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            if not captured:
+                create, edit, cancel = methods(client)
+            try:
+                order = await create(place.symbol, "limit", "buy", 1, 90)
+                await eventually(lambda: sum(watch.status().orders.values()) == 1)
+                [call] = [o for o in watch.status().operations if o.operation == "create_order_ws"]
+                assert (call.calls, watch.status().breaker.unknown) == (1, ())
+                watch.halt("test")
+                with pytest.raises(ccxt.InvalidOrder, match="halted"):
+                    await create(place.symbol, "market", "buy", 1)
+                with pytest.raises(ccxt.InvalidOrder, match="halted"):
+                    await edit(order["id"], place.symbol, "limit", "buy", 1, 91)
+                assert len(place.requests(OPERATION[kind])) == 1
+                assert not place.requests("order_replace", "amend_order")
+                # Cancels pass.
+                await cancel(order["id"], *([place.symbol] if kind == "binance" else []))
+                assert [o for o in place.exchange.orders("main") if o.is_open] == []
+            finally:
+                await client.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("when", ["after it is watched", "before it is watched"])
+def test_an_order_that_waits_for_its_dial_is_refused_when_it_would_be_sent(
+    kind, when, places, pointed, make_bot, watch_over, running_clock, eventually
 ):
     async def run():
         async with places(kind, clock=running_clock) as place:
             client = place.client(pointed)
-            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.load_markets()
+            bot, watch = make_bot(client), None
+            dialling, let_go = asyncio.Event(), asyncio.Event()
+            dial = aiohttp.ClientSession.ws_connect
+
+            class Slow:
+                def __init__(self, made):
+                    self.made = made
+
+                async def __aenter__(self):
+                    dialling.set()
+                    await let_go.wait()
+                    return await self.made.__aenter__()
+
+            client.open()
+            client.session.ws_connect = lambda *args, **kwargs: Slow(dial(client.session, *args, **kwargs))
+            if when == "after it is watched":
+                watch = watch_over(bot, clock=running_clock)
+            create = client.create_order_ws
             try:
-                order = await client.create_order_ws(place.symbol, "limit", "buy", 1, 90)
+                # On the same line, and to be sent when the line is there.
+                if kind == "binance":
+                    others = asyncio.create_task(client.fetch_balance_ws())
+                    await asyncio.wait_for(dialling.wait(), 5)
+                if watch is None:
+                    watch = watch_over(bot, clock=running_clock)
+                ordering = asyncio.create_task(create(place.symbol, "market", "buy", 1))
+                await asyncio.wait_for(dialling.wait(), 5)
+                await asyncio.sleep(0.1)
+                assert not ordering.done()
                 watch.halt("test")
+                let_go.set()
                 with pytest.raises(ccxt.InvalidOrder, match="halted"):
-                    await getattr(client, spelling)(place.symbol, "market", "buy", 1)
-                with pytest.raises(ccxt.InvalidOrder, match="halted"):
-                    await client.edit_order_ws(order["id"], place.symbol, "limit", "buy", 1, 91)
-                assert len(place.requests(OPERATION[kind])) == 1
-                assert not place.requests("order_replace", "amend_order")
-                # Cancels pass.
-                await client.cancel_order_ws(order["id"], *([place.symbol] if kind == "binance" else []))
-                assert [o for o in place.exchange.orders("main") if o.is_open] == []
+                    await asyncio.wait_for(ordering, 5)
+                assert not place.requests(OPERATION[kind])
+                await eventually(lambda: watch.status().orders == {"refused": 1})
+                if kind == "binance":
+                    assert "info" in await asyncio.wait_for(others, 5)
             finally:
                 await client.close()
 

@@ -153,8 +153,8 @@ def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], at: int, name: st
 Wanted = Callable[[], tuple[OrderRequest, ...]]
 
 
-class _LogicalCall:
-    """What unified methods and endpoints have in common: orders pass the gate, and a call ends in one way."""
+class LogicalCall:
+    """What unified methods and calls below them have in common: orders pass the gate, and a call ends in one way."""
 
     def __init__(self, adopt: Callable[[Any], None]) -> None:
         self._adopt = adopt
@@ -187,6 +187,7 @@ class _LogicalCall:
         return live
 
     def succeed(self, client: Any, live: LiveCall, result: Any) -> None:
+        """The call was answered."""
         end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
         binding = binding_of(client)
         if binding is not None:
@@ -203,6 +204,7 @@ class _LogicalCall:
             order_answer(live, seen, result, raw=True)
 
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
+        """The call raised, or was cancelled."""
         end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
         with _KEPT:
             more = live.own()
@@ -247,7 +249,7 @@ class _LogicalCall:
                 gate.leave(token, "unknown" if is_doubted else outcome)
 
 
-class UnifiedCall(_LogicalCall):
+class UnifiedCall(LogicalCall):
     """A unified method such as `create_order`, by whichever of its two spellings it is called."""
 
     def __init__(self, operation: str, symbol_at: int | None, adopt: Callable[[Any], None]) -> None:
@@ -310,7 +312,7 @@ class UnifiedCall(_LogicalCall):
         return self._send(client, binding, operation, symbol, wanted)
 
 
-class EndpointCall(_LogicalCall):
+class EndpointCall(LogicalCall):
     """`fetch2`, where a call below the unified methods begins: an implicit method, or a method captured early."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:

@@ -28,7 +28,10 @@ _TEST = re.compile(r"(?i)[/_-]?test$")  # checked by the venue, never matched
 # For endpoints that ccxt's own methods never call: a word for an order, and none for what only reads or cancels.
 _ORDER = re.compile(
     r"(?i)order(?!ly)|(^|[/_-])(buy|sell)|(buy|sell)(/|$)|stop_?(limit|loss)|cancel_?replace|tpsl"
-    r"|(create|close|change|reverse)[_-]?(all[_-]?)?position|position/(close|reverse)"
+    r"|(create|close|change|reverse)[_-]?(all[_-]?|sub)?position|position/(close|reverse)"
+    # What trades without that word: quotes that are taken, conversions, leveraged tokens, bots of the venue's own.
+    r"|(execute|accept)[_-]?quote$|trade[_-]execute|(easy|bgb)[_-]convert|(convert|dcd)/trade"
+    r"|(blvt|lever-token)/(subscribe|purchase|redeem)|create-(\w+-)?bot$"
 )
 _NO_ORDER = re.compile(
     r"(?i)cancel(?!.?(replace|and|new))|query|status|history|/hist$|info|open[_-]?orders|closed[_-]?orders|search"

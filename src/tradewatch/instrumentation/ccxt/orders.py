@@ -70,6 +70,12 @@ def requests(
     return (_request(venue, account, operation, given),)
 
 
+def arguments(operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `given` that an order method has as arguments."""
+    names = _ARGUMENTS.get(operation.removesuffix("_ws"), ("orders", "params"))
+    return {name: given[name] for name in names if name in given}
+
+
 def endpoint_request(venue: str, account: str, operation: str, params: Any) -> OrderRequest:
     """An order sent below the unified methods: what its parameters tell under the usual names."""
     given = mapping(params)

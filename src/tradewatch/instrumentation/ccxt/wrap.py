@@ -17,7 +17,7 @@ from typing import Any
 from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, EndpointCall, UnifiedCall, secrets_of
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
-from tradewatch.instrumentation.ccxt.streams import Streams, watched
+from tradewatch.instrumentation.ccxt.streams import OrderMessage, Streams, watched
 from tradewatch.instrumentation.ccxt.transport import Answer, HttpAttempt, Throttle
 from tradewatch.instrumentation.discovery import ancestry
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
@@ -76,6 +76,7 @@ class Ccxt:
         self._transport: dict[str, WrapPoint] = {
             "fetch2": EndpointCall(called),
             "fetch": HttpAttempt(),
+            "watch": OrderMessage(called),
             "throttle": Throttle(),
             "on_rest_response": Answer(),
             # By one name or the other: ccxt 4.5 and 4.4.

@@ -1,4 +1,4 @@
-"""A connection of ccxt's from dial to end: counted, its messages run under their own context, its orders gated.
+"""A connection of ccxt's from dial to end: counted, and its messages run under their own context.
 
 ccxt's `Client` is one connection; after a drop the next `watch_*` makes another one. Its receive loop is begun by the
 task of the first `watch_*`, so all messages would run in that one's context, under a span that has ended long ago.
@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 
-from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, binding_of, refuse, running
+from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, binding_of
+from tradewatch.instrumentation.ccxt.streams.sends import gated
 from tradewatch.instrumentation.ccxt.streams.wire import said
-from tradewatch.instrumentation.patch import Patches, Refused, WrapPoint, original_of, standing_for
+from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of
 from tradewatch.model import Clock
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.live import NOWHERE
@@ -112,7 +113,7 @@ class Streams:
                         patches.wrap(kind, name, point)
                 send = vars(kind).get("send")
                 if send is not None and original_of(send) is None:
-                    patches.put(kind, "send", _gated(send))
+                    patches.put(kind, "send", gated(send, self._client_of))
 
     def bind(self, client: Any, binding: Binding) -> None:
         """Take over the connections that a client has already."""
@@ -129,6 +130,16 @@ class Streams:
             if line is not None and ws.on_message_callback is line:
                 ws.on_message_callback = line.original
         self._lines.clear()
+
+    def _client_of(self, ws: Any) -> Any:
+        """Whose connection it is; one whose dial had begun before anybody watched is seen only now."""
+        line = _line_of(ws)
+        if line is not None:
+            return line.client
+        client = getattr(ws.on_message_callback, "__self__", None)
+        with _KEPT:
+            self._opened(ws)
+        return client
 
     def _opened(self, ws: Any) -> None:
         if not getattr(ws, "isConnected", False):
@@ -205,49 +216,3 @@ class _CloseAll(_Drop):
         binding = binding_of(client)
         if binding is not None:
             binding.feed.close()
-
-
-def _gated(original: Any) -> Any:
-    """`send`: the gate is asked again, since an order may have waited in the connection's throttle or for its dial."""
-
-    async def send(self: Any, *args: Any, **kwargs: Any) -> Any:
-        refused = None
-        try:
-            refused = _refusal(self)
-        except Exception as bug:
-            failures.note("instrumentation", bug)
-        if refused is None:
-            return await original(self, *args, **kwargs)
-        message = args[0] if args else kwargs.get("message")
-        if not _told_who_waits(self, message, refused):
-            # ccxt then ends the connection: nothing is sent in any case.
-            raise refused
-        return None
-
-    return standing_for(original, send)
-
-
-def _refusal(ws: Any) -> Exception | None:
-    """What a closed gate answers to the order that is about to be sent; notes where it lets an order pass."""
-    line = _line_of(ws)
-    live = None if line is None else running(line.client)
-    if line is None or live is None or not live.more.requests:
-        return None
-    binding = binding_of(line.client)
-    if binding is not None and binding.closed and not live.more.written:
-        try:
-            refuse(binding, live.more.requests)
-        except Refused as refused:
-            return refused.error
-    live.own().written = True
-    return None
-
-
-def _told_who_waits(ws: Any, message: Any, error: Exception) -> bool:
-    """Give the error to the one who waits for this request's answer, by the id in it; others on the line go on."""
-    for value in message.values() if isinstance(message, dict) else ():
-        for name in (value, str(value)) if type(value) in (int, str) else ():
-            if name in ws.futures:
-                ws.reject(error, name)
-                return True
-    return False

@@ -1,0 +1,130 @@
+"""Under any combination of faults of messages and prices the books equal the exchange's, and what is counted agrees."""
+
+import asyncio
+import contextlib
+import time
+from decimal import Decimal
+
+import ccxt
+import ccxt.pro
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import tradewatch
+from tradewatch.paper.faults import MESSAGE_KINDS, Latency
+from tradewatch.runtime.clock import ScaledClock
+
+START_NS = 1_677_801_600 * 10**9
+CHANNELS = {"binance": ("user_data", "btcusdt@miniTicker"), "kraken": ("executions", "ticker")}
+
+
+def rules(kind):
+    """Faults of messages, of the private stream first of all; and a market that jumps while the bot trades."""
+    private, public = CHANNELS[kind]
+    which = st.fixed_dictionaries(
+        {"channel": st.sampled_from([private, private, public])},
+        optional={"nth": st.lists(st.integers(2, 14), min_size=1, max_size=4).map(tuple)},
+    )
+    what = st.one_of(
+        st.fixed_dictionaries({"kind": st.sampled_from(["repeat", "reorder", "lose", "drop"])}),
+        st.fixed_dictionaries({"kind": st.just("late"), "latency": st.just(Latency("fixed", 90))}),
+        st.fixed_dictionaries({"kind": st.just("silence"), "hold_s": st.sampled_from([0.1, 30.0])}),
+    )
+    # Where all messages of a channel are met, some come through.
+    sometimes = which.map(lambda match: match if "nth" in match else {**match, "probability": 0.4})
+    gap = st.tuples(
+        st.builds(lambda s: {"from_ns": START_NS + s * 10**9}, st.integers(2, 12)),
+        st.builds(lambda by: {"kind": "price_gap", "factor": by}, st.sampled_from([700_000, 1_400_000])),
+    )
+    return st.lists(st.one_of(st.tuples(sometimes, what), st.tuples(sometimes, what), gap), min_size=1, max_size=4)
+
+
+DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(lambda kind: st.tuples(st.just(kind), rules(kind)))
+
+
+@settings(
+    max_examples=14,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(drawn=DRAWN)
+def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
+    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually
+):
+    kind, met = drawn
+    seen, folder = type(application)(), tmp_path_factory.mktemp("state")
+
+    class Counting(getattr(ccxt.pro, kind)):
+        heard = 0
+
+        def handle_message(self, client, message):
+            self.heard += 1
+            super().handle_message(client, message)
+
+    async def listen(watch):
+        while True:
+            with contextlib.suppress(ccxt.NetworkError):
+                await watch()
+            await asyncio.sleep(0)
+
+    async def run():
+        clock = ScaledClock(START_NS, 20.0, time.time_ns())
+        async with places(kind, *met, clock=clock) as place:
+            client = place.client(pointed, Counting)
+            watch = watch_over(make_bot(client), clock=clock, state_dir=folder, **seen.settings)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            watches = client.watch_my_trades, client.watch_orders, lambda: client.watch_ticker(place.symbol)
+            tasks = [asyncio.create_task(listen(each)) for each in watches]
+            try:
+                await eventually(place.subscribed)
+                for i in range(8):
+                    side = "sell" if i % 3 == 2 else "buy"
+                    if i % 2:
+                        await client.create_order(place.symbol, "market", side, (i + 1) / 10)
+                    else:
+                        place.trade(side, i + 1)
+                    await asyncio.sleep(0.04)
+                await asyncio.sleep(0.2)
+                # What was told to nobody is asked for.
+                await client.fetch_my_trades(place.symbol)
+                books = place.books()
+                assert len(books["trades"]) == 8
+                await eventually(lambda: watch.status().portfolio.fills == 8)
+                theirs = books["positions"][place.symbol]
+                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
+                assert (position.amount, position.realized) == (
+                    Decimal(theirs["amount"]),
+                    Decimal(theirs["realised"]),
+                )
+                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
+                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                assert watch.status().portfolio.corrections == ()
+                await client.fetch_balance()
+                await client.fetch_ticker(place.symbol)
+                equity = Decimal(place.books()["equity"]["value"])
+                await eventually(lambda: watch.status().portfolio.equity.value == equity)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await client.close()
+            went_wrong = [e.fault for e in list(place.server.log.entries) if e.operation == "MESSAGE"]
+            assert set(went_wrong) <= set(MESSAGE_KINDS)
+
+            def counted(name):
+                return sum(point.value for point in seen.points().get(f"trading.stream.{name}", {}).values())
+
+            await eventually(lambda: counted("messages") == client.heard)
+            await eventually(lambda: counted("connections") == 0)
+            # More than one message may be met before a connection is down.
+            assert (counted("drops") > 0) == ("drop" in went_wrong)
+            assert counted("reconnects") <= counted("drops") <= went_wrong.count("drop")
+            assert sum(watch.status().orders.values()) == 4
+            tradewatch.shutdown()
+            seen.close()
+
+    asyncio.run(run())
