@@ -18,9 +18,6 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     InMemoryMetricReader,
-    MetricExporter,
-    MetricExportResult,
-    PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.view import (
     DropAggregation,
@@ -35,41 +32,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from prometheus_client import CollectorRegistry
 
+from folding import Periodic
 from parity import points, runs, traces
 from parity.naive import CALL, HISTOGRAMS, ORDER, ORDERS, REQUEST, Metrics
 
 BOT = {"trading.bot": "bot"}
 IS_DELTA = dict.fromkeys((Histogram, Counter, ObservableCounter), AggregationTemporality.DELTA)
 EXPONENTIAL = {Histogram: ExponentialBucketHistogramAggregation()}
-
-
-class Kept(MetricExporter):
-    """What a periodic reader exported last."""
-
-    def __init__(self, temporality):
-        super().__init__(preferred_temporality=temporality)
-        self.data = None
-
-    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
-        self.data = metrics_data
-        return MetricExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis=10_000):
-        return True
-
-    def shutdown(self, timeout_millis=30_000, **kwargs):
-        pass
-
-
-class Periodic(PeriodicExportingMetricReader):
-    def __init__(self, temporality=None):
-        self.kept = Kept(temporality)
-        super().__init__(self.kept, export_interval_millis=3_600_000)
-
-    def get_metrics_data(self):
-        self.kept.data = None
-        self.force_flush()
-        return self.kept.data
 
 
 class Scraped(PrometheusMetricReader):

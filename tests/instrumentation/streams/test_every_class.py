@@ -144,3 +144,36 @@ def test_no_order_passes_a_halt_over_a_websocket(name, trial, tmp_path):
             assert isinstance(error, tradewatch.OrderRefused), (method, way, error)
             found += 1
     assert found
+
+
+CANCELS = [name for name in every_class.OTHERS if name.startswith("cancel_") and name.endswith("_ws")]
+# ccxt itself takes no market here, or none of these.
+REFUSED_BY_CCXT = {
+    ("binancecoinm", "cancel_all_orders_ws"), ("binanceusdm", "cancel_all_orders_ws"), ("cex", "cancel_orders_ws"),
+}  # fmt: skip
+CANCELLING = [name for name in ccxt.pro.exchanges if own(name, CANCELS) and name not in LEFT_OUT]
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+def test_every_cancel_passes_a_halt_over_a_websocket(name, trial, tmp_path):
+    tried, sent = trial(name)
+    run = tried.loop.run_until_complete
+    for n, method in enumerate(own(name, CANCELS)):
+        for symbol in (every_class.SPOT, every_class.SWAP):
+            args, client = every_class.OTHERS[method](symbol), tried.client()
+            sent.clear()
+            unwatched = run(told(client, getattr(client, method), args))
+            messages = len(sent)
+            tried.close(client)
+            if messages:
+                break
+        assert bool(messages) == ((name, method) not in REFUSED_BY_CCXT), (method, unwatched)
+        client = tried.client()
+        settings = {"name": "every", "state_dir": tmp_path / str(n), "port": None}
+        watch = tradewatch.instrument(client, **settings, **every_class.providers())
+        watch.halt("news")
+        sent.clear()
+        error = run(told(client, getattr(client, method), args))
+        tradewatch.shutdown()
+        tried.close(client)
+        assert (len(sent), type(error)) == (messages, type(unwatched)), method
