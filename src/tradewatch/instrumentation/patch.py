@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
-from inspect import CO_VARARGS, CO_VARKEYWORDS, currentframe, getframeinfo
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from time import monotonic_ns, thread_time_ns  # noqa: F401  in the text below
 from types import FunctionType
 from typing import Any, Protocol
@@ -107,7 +108,7 @@ def _called(original: Any) -> Callable[..., Any]:
 # written once for both, and the second has the very parameters of the method that it stands for: to pack and unpack
 # them would take a tenth of the whole. PARAMETERS and the other words in capitals are put in by `_made`. Tracebacks
 # show the lines that stand here.
-_WRAPPED_AT = getframeinfo(currentframe()).lineno + 1  # type: ignore[arg-type]
+_WRAPPED_AT = sys._getframe().f_lineno + 1
 _WRAPPED = """
 def make(original, begin, succeed, fail):
     async def call(self, *args, **kwargs):
@@ -138,7 +139,7 @@ def make(original, begin, succeed, fail):
     return call
 """
 
-_MEASURED_AT = getframeinfo(currentframe()).lineno + 1  # type: ignore[arg-type]
+_MEASURED_AT = sys._getframe().f_lineno + 1
 _MEASURED = """
 def make(original, otherwise, name, observe, fail):
     async def call(PARAMETERS):

@@ -9,9 +9,9 @@ journal; it also keeps the durations themselves for a moment, for the smallest, 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from math import gcd
 
 from tradewatch.semconv import Metric
@@ -26,7 +26,9 @@ _OVERFLOW = len(BOUNDS_NS)
 # is longer than the last bound has no place here. To look it up takes a third of what a search among the bounds does.
 STEP_NS = gcd(*BOUNDS_NS)
 UP_NS = STEP_NS - 1
-BUCKETS = bytes(bisect_left(BOUNDS_NS, n * STEP_NS) for n in range(BOUNDS_NS[-1] // STEP_NS + 1))
+BUCKETS = b"\0" + b"".join(
+    bytes([i]) * ((high - low) // STEP_NS) for i, (low, high) in enumerate(pairwise((0, *BOUNDS_NS)))
+)
 # Durations that wait for the fold, of all cells together: 10 MB.
 _MOST_WAITING = 200_000
 
