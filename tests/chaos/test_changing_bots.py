@@ -81,13 +81,13 @@ def test_many_threads_that_change_a_bot_hide_no_client(client):
         n = seed
         while not ending.is_set():
             n += 1
-            setattr(bot, f"x{n % 97}", [n])
+            setattr(bot, f"x{seed}_{n % 97}", [n])
             bot.prices[n] = [n]
             bot.prices.pop(n, None)
             bot.pool.add(n)
             bot.queue.append({n})
             if n % 50 == 0:
-                delattr(bot, f"x{n % 97}")
+                delattr(bot, f"x{seed}_{n % 97}")
                 bot.pool.clear()
                 bot.queue.clear()
 

@@ -248,7 +248,7 @@ def is_order(call):
 
 
 def found_orders(seen, entries, place, is_async, listed, shown):
-    """Outcomes: of each attempt, of each order; the statuses of orders, in their order."""
+    """Outcomes: of each attempt, of each order; each order's status in turn, and whether its answers came in time."""
     statuses = []
     for call, pairs in aligned(seen.calls(), entries, is_async):
         in_time = sum(agree_on_attempt(*pair) for pair in pairs) == len(pairs)
@@ -256,7 +256,7 @@ def found_orders(seen, entries, place, is_async, listed, shown):
             assert "error.type" not in pairs[-1][0]["attributes"]
         if not is_order(call):
             continue
-        statuses.append(call["attributes"]["trading.order.status"])
+        statuses.append((call["attributes"]["trading.order.status"], in_time))
         taken, reported = agree_on_order(call, pairs, in_time, place)
         amount = float(call["attributes"]["trading.order.amount"])
         if taken > 1:
@@ -294,7 +294,8 @@ def test_spans_metrics_and_log_agree_under_each_fault(rehearse, n):
     rules = [Rule(Match({"binance": "order_place", "kraken": "add_order"}[name], every=2), fault)]
     statuses = rehearse(name, [*rules, Rule(Match(every=3), fault)], ("blocking", "awaiting")[n % 2], retries)
     assert len(statuses) == 5
-    assert statuses[0] == {"binance": "filled", "kraken": "pending"}[name]  # the first is let alone
+    first, in_time = statuses[0]  # the rules let it alone; a busy machine may not
+    assert first == {"binance": "filled", "kraken": "pending"}[name] or not in_time
 
 
 # No shrinking: an example takes a second, and the seeds that were drawn say what happened.
