@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from decimal import Decimal
 
 import ccxt
@@ -36,14 +37,20 @@ def rules(kind):
         st.builds(lambda s: {"from_ns": START_NS + s * 10**9}, st.integers(2, 12)),
         st.builds(lambda by: {"kind": "price_gap", "factor": by}, st.sampled_from([700_000, 1_400_000])),
     )
-    return st.lists(st.one_of(st.tuples(sometimes, what), st.tuples(sometimes, what), gap), min_size=1, max_size=4)
+    # Never twice in a row: a price that comes twice is one.
+    false = st.tuples(
+        st.fixed_dictionaries({"channel": st.just("quote"), "nth": st.sampled_from([(1,), (2, 4), (3, 7)])}),
+        st.builds(lambda by: {"kind": "false_tick", "factor": by}, st.sampled_from([100_000, 900_000, 5_000_000])),
+    )
+    messages = st.tuples(sometimes, what)
+    return st.lists(st.one_of(messages, messages, messages, gap, false), min_size=1, max_size=4)
 
 
 DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(lambda kind: st.tuples(st.just(kind), rules(kind)))
 
 
 @settings(
-    max_examples=14,
+    max_examples=18,
     derandomize=True,
     database=None,
     deadline=None,
@@ -113,7 +120,7 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await client.close()
             went_wrong = [e.fault for e in list(place.server.log.entries) if e.operation == "MESSAGE"]
-            assert set(went_wrong) <= set(MESSAGE_KINDS)
+            assert set(went_wrong) <= {*MESSAGE_KINDS, "false_tick"}
 
             def counted(name):
                 return sum(point.value for point in seen.points().get(f"trading.stream.{name}", {}).values())
@@ -123,8 +130,23 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
             # More than one message may be met before a connection is down.
             assert (counted("drops") > 0) == ("drop" in went_wrong)
             assert counted("reconnects") <= counted("drops") <= went_wrong.count("drop")
-            assert sum(watch.status().orders.values()) == 4
+            status = watch.status()
+            assert sum(status.orders.values()) == 4
+            assert status.breaker.state == "ACTIVE"
             tradewatch.shutdown()
+            spans = {kind: [s for s in seen.spans() if s.kind.name == kind] for kind in ("INTERNAL", "CONSUMER")}
+            called = Counter(s.attributes["trading.operation"] for s in spans["INTERNAL"])
+            # How long a watch waits is no latency of the venue's: it is a span alone.
+            assert {name: n for name, n in called.items() if not name.startswith("watch_")} == {
+                each.operation: each.calls for each in status.operations
+            }
+            sent = [s for s in spans["INTERNAL"] if s.attributes["trading.operation"] == "create_order"]
+            assert Counter(s.attributes["trading.order.status"] for s in sent) == status.orders
+            orders = {s.attributes["trading.order.id"]: s.context.span_id for s in sent}
+            assert len(orders) == 4
+            assert orders.keys() <= {str(one["order_id"]) for one in books["orders"]}
+            # What a stream tells of an order of the bot's own hangs below the call that sent it.
+            assert all(orders[s.attributes["trading.order.id"]] == s.parent.span_id for s in spans["CONSUMER"])
             seen.close()
 
     asyncio.run(run())

@@ -52,8 +52,11 @@ AT = 1_672_515_782_136 * MS
         ({"topic": "orderbook.50.BTCUSDT", "type": "delta", "ts": 1672515782136}, "order_book", AT),
         ({"topic": "orderbook.50.BTCUSDT", "type": "snapshot", "ts": 1672515782136}, "order_book", None),
         ({"topic": "publicTrade.BTCUSDT", "ts": 1672515782136}, "trades", AT),
-        ({"topic": "execution", "creationTime": 1}, "my_trades", None),
+        ({"topic": "execution", "creationTime": 1672515782136}, "my_trades", AT),
+        ({"topic": "wallet", "creationTime": "never"}, "balance", None),
         ({"arg": {"channel": "tickers"}, "data": [{"ts": "1672515782136"}]}, "ticker", AT),
+        ({"arg": {"channel": "orders"}, "data": [{"ordId": "1", "uTime": "1672515782136"}]}, "orders", AT),
+        ({"arg": {"channel": "account"}, "data": [{"uTime": "1672515782136"}]}, "balance", None),
         ({"arg": {"channel": "candle1m"}, "data": [["1672515782136", "1"]]}, "ohlcv", None),
         # What no venue should send.
         ("pong", "other", None),

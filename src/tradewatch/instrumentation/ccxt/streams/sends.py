@@ -13,32 +13,41 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Literal
 
 from tradewatch.instrumentation.ccxt import orders
 from tradewatch.instrumentation.ccxt.calls import LogicalCall, argument, binding_of, refuse, running
 from tradewatch.instrumentation.ccxt.endpoints import PLACES
 from tradewatch.instrumentation.patch import Refused, original_of, standing_for
 from tradewatch.runtime.failures import failures
+from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.live import LiveCall
 
+_CANCELS = re.compile(r"cancel_\w+_ws")
 # What a method that sends an order may have to send first.
 _ASKS_FIRST = re.compile(r"\w*(auth|login)\w*|(un_)?watch_(?!\w*request)\w+|(fetch|load|cancel|ensure)_\w+")
 _DEEPEST = 15
 
+_Sends = Literal["order", "cancel", "other"]
+
 
 class OrderMessage(LogicalCall):
-    """`watch`: begins the call of an order whose method was captured early, and notes which message is the order."""
+    """`watch`: begins a call whose method was captured early, and notes which message is an order."""
 
     def begin(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LiveCall | None:
         """The call that begins here; None where there is none, or one that is under way. Raises `Refused`."""
         message, name = argument(args, kwargs, 2, "message"), argument(args, kwargs, 1, "message_hash")
         if not message or _is_sent_already(client, args, kwargs):
             return None
-        frame = _order_method(type(client), sys._getframe(1))
-        if frame is None:
+        frame, sends = _method(type(client), sys._getframe(1))
+        if frame is None or sends == "other":
             return None
         live = running(client)
+        if sends == "cancel":
+            binding = self._binding(client) if live is None else None
+            if binding is None:
+                return None
+            return binding.probe.start(frame.f_code.co_name, label(frame.f_locals.get("symbol")))
         if live is not None and live.more.requests:
             live.own().ws_message = message, name
             return None
@@ -81,32 +90,34 @@ def _is_sent_already(client: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     return connection is not None and bool(connection.subscriptions.get(wanted))
 
 
-def _order_method(kind: type, frame: FrameType | None) -> FrameType | None:
-    """The method that sends an order and from which this is called, unless it has something else to send first."""
+def _method(kind: type, frame: FrameType | None) -> tuple[FrameType | None, _Sends]:
+    """The method from which this is called, and what it sends; no frame where none of the client's is known."""
     methods = _methods(kind)
     for _ in range(_DEEPEST):
         if frame is None:
-            return None
-        places = methods.get(frame.f_code)
-        if places is not None:
-            return frame if places else None
+            break
+        sends = methods.get(frame.f_code)
+        if sends is not None:
+            return frame, sends
         frame = frame.f_back
-    return None
+    return None, "other"
 
 
 @lru_cache(maxsize=512)
-def _methods(kind: type) -> dict[CodeType, bool]:
-    """Methods of a class by their code: those that send an order, and those that are something else for sure."""
-    found: dict[CodeType, bool] = {}
+def _methods(kind: type) -> dict[CodeType, _Sends]:
+    """What methods of a class send, by their code; those that may be part of any of these are left out."""
+    found: dict[CodeType, _Sends] = {}
     for owner in kind.__mro__:
         for name, value in list(vars(owner).items()):
             function = original_of(value) or value
             if not hasattr(function, "__code__"):
                 continue
             if PLACES.fullmatch(name):
-                found[function.__code__] = True
+                found[function.__code__] = "order"
+            elif _CANCELS.fullmatch(name):
+                found[function.__code__] = "cancel"
             elif _ASKS_FIRST.fullmatch(name):
-                found[function.__code__] = False
+                found[function.__code__] = "other"
     return found
 
 

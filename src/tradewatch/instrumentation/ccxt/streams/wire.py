@@ -1,8 +1,9 @@
 """What a raw message says of itself: its channel, and when what it tells of happened.
 
 From the venues' documents: Binance ('WebSocket Streams', 'User Data Streams': `e`, `E`), Kraken ('WebSocket v2':
-`channel`, `timestamp`), Bybit v5 (`topic`, `ts`), OKX v5 (`arg.channel`, `data[].ts`). Of other venues the channel is
-found by the words in its name, and there is no time.
+`channel`, `timestamp`), Bybit v5 (`topic`; `ts`, and `creationTime` of private topics), OKX v5 (`arg.channel`;
+`data[].ts`, and `data[].uTime` of orders). Of other venues the channel is found by the words in its name, and there is
+no time.
 """
 
 from __future__ import annotations
@@ -113,9 +114,10 @@ def _milliseconds(body: dict[str, Any]) -> int | None:
     data = body.get("data")
     if body.get("action") == "snapshot" or body.get("type") == "snapshot":
         return None
-    at = body.get("ts")
+    at = body.get("ts") or body.get("creationTime")
     if at is None and type(data) is list and data and type(data[-1]) is dict:
-        at = data[-1].get("ts")
+        # An order's last update; balances and positions are also pushed when nothing happened.
+        at = data[-1].get("ts") or (data[-1].get("uTime") if "ordId" in data[-1] else None)
     if type(at) is str and at.isascii() and at.isdecimal():
         at = int(at)
     return at * 1_000_000 if type(at) is int and 0 < at < _MICROSECONDS_FROM else None
