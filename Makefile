@@ -8,7 +8,7 @@ QUICK ?=
 JSON ?=
 ONLY ?=
 
-.PHONY: help demo test servers lint format bench soak docs clean
+.PHONY: help demo test servers lint format bench soak docs picture clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -43,6 +43,9 @@ docs: $(VENV)/.ready  ## write what is generated: two pages of docs/, and the de
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md
 	$(BIN)/python -m tradewatch.settings > docs/configuration.md
 	$(BIN)/python -m tradewatch.rules > src/tradewatch/rules/default.json
+
+picture: $(VENV)/.ready  ## draw docs/live-view.svg from a run of the demo (half a minute)
+	@$(BIN)/python examples/picture.py
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

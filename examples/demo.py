@@ -29,13 +29,15 @@ def main() -> int:
     print(f"ends {until}; loading ccxt ...")
     try:
         import aiohttp  # noqa: F401  what the paper exchange and ccxt's async clients run on
-        from rehearsal import RehearsalError, rehearse
+        from rehearsal import RehearsalError, in_lines, on_screen, rehearse
+        from rich.console import Console
     except ImportError as error:
         print(f"error: the demo needs {error.name or error}, which is not installed here.", file=sys.stderr)
         print("Run `make demo`, which installs it into .venv, or: pip install aiohttp ccxt", file=sys.stderr)
         return 1
+    console = Console(width=None if on_terminal or "COLUMNS" in os.environ else 100, highlight=False)
     try:
-        asyncio.run(rehearse(seconds, on_terminal=on_terminal))
+        asyncio.run(rehearse(seconds, on_screen if on_terminal else in_lines, console))
     except RehearsalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import signal
 import sys
 import tempfile
 import time
 import urllib.request
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,11 @@ from rich.text import Text
 from summary import Observed, summary
 
 import tradewatch
+from tradewatch.breaker import ACTION, Action
 from tradewatch.cli import live
 from tradewatch.cli.lines import Lines
 from tradewatch.runtime.clock import ScaledClock
+from tradewatch.store import decode, rows_of
 
 START, SPEED, OPENING = "2023-03-03T00:50Z", 200, "BTC=1,USDT=1000"
 KEY, SECRET = "demo-key", "demo-secret"
@@ -62,6 +63,9 @@ class Heard(logging.Handler):
         self.lines.append((now_ns, record.levelname, message))
         if self.refused is None and "tradewatch refused" in message:
             self.refused = (now_ns, message)
+
+
+Show = Callable[[tradewatch.Watch, Heard, Console], Coroutine[Any, Any, None]]
 
 
 @contextlib.asynccontextmanager
@@ -112,15 +116,14 @@ def _complaint(folder: Path) -> str:
     ) + "\nThe demo needs a free port on 127.0.0.1 and what `make demo` installs into .venv."
 
 
-async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
-    """The demo from start to summary; until a signal where `seconds` is None.
+async def rehearse(seconds: float | None, show: Show, console: Console) -> None:
+    """The demo from start to summary; until a signal where `seconds` is None, or until `show` is through.
 
     Raises:
         RehearsalError: it could not be run; says what to do.
     """
     stop = asyncio.Event()
     _end_on_signals(stop)
-    console = Console(width=None if on_terminal or "COLUMNS" in os.environ else 100, highlight=False)
     with tempfile.TemporaryDirectory(prefix="tradewatch-demo-") as folder:
         print("starting a paper exchange on this machine ...")
         async with paper_exchange(Path(folder)) as (process, ready):
@@ -135,7 +138,6 @@ async def rehearse(seconds: float | None, *, on_terminal: bool) -> None:
                 )  # fmt: skip
                 print(f"exchange at {ready['url']}, metrics at {watch.status().telemetry.endpoint}; the bot starts")
                 running = asyncio.create_task(bot.run())
-                show = _on_screen if on_terminal else _in_lines
                 watching = asyncio.create_task(show(watch, heard, console))
                 ending = [asyncio.create_task(stop.wait()), running, asyncio.create_task(process.wait()), watching]
                 await asyncio.wait(ending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +186,7 @@ def _listen(clock: ScaledClock) -> Heard:
     return heard
 
 
-async def _in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
+async def in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """A line when something happens, and one every few simulated minutes."""
     lines = Lines(PLAIN_EVERY_S)
     while True:
@@ -193,15 +195,15 @@ async def _in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> 
         await asyncio.sleep(0.1)
 
 
-async def _on_screen(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
+async def on_screen(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """The live view, with the bot's own words under it where there is room."""
     with Live(
-        get_renderable=lambda: _Screen(watch.status(), heard), console=console, screen=True, refresh_per_second=5
+        get_renderable=lambda: Screen(watch.status(), heard), console=console, screen=True, refresh_per_second=5
     ):
         await asyncio.Event().wait()
 
 
-class _Screen:
+class Screen:
     """The live view of one moment, then as much of the bot's own log as there is room for."""
 
     def __init__(self, status: tradewatch.Status, heard: Heard) -> None:
@@ -237,7 +239,9 @@ async def _observe(watch: tradewatch.Watch, ready: dict[str, Any], heard: Heard)
         attempts = _attempts(await asyncio.to_thread(_read, status.telemetry.endpoint))
         if attempts == logged:
             break
-    return Observed(status, json.loads(books), requests, attempts, ready, heard.refused)
+    assert status.state_folder is not None
+    actions = [(row.at_ns, decode(row, Action)) for row in rows_of(Path(status.state_folder), ACTION)]
+    return Observed(status, json.loads(books), requests, attempts, ready, heard.refused, actions)
 
 
 def _read(url: str) -> str:

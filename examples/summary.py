@@ -1,6 +1,6 @@
 """The end of the demo: what happened, when, from which numbers, and whether the exchange's own books agree."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tradewatch import Status
+from tradewatch.breaker import Action
 from tradewatch.cli import live
 
 # What an answer of the exchange can bring that equity follows from.
@@ -22,7 +23,8 @@ class Observed:
     """A run as both sides tell it.
 
     `books` and `requests` are the exchange's, `ready` its clock; `attempts` are what the scrape endpoint counted, None
-    where it gave no answer; `refused` is when the bot logged the first refused order (simulated), and its words.
+    where it gave no answer; `refused` is when the bot logged the first refused order (simulated), and its words;
+    `actions` are the halts and resumptions of the audit with their (simulated) times, oldest first.
     """
 
     status: Status
@@ -31,6 +33,7 @@ class Observed:
     attempts: int | None
     ready: dict[str, Any]
     refused: tuple[int, str] | None
+    actions: Sequence[tuple[int, Action]]
 
     def real_s(self, at_ns: int) -> float:
         """Real seconds from the exchange's start to a simulated instant."""
@@ -43,7 +46,7 @@ def summary(run: Observed) -> RenderableType:
     return Group(
         _heading("what happened"),
         _happened(run),
-        *(_halt(run) if halted else _no_halt(run)),
+        *(_halt(run) if halted else () if run.actions else _no_halt(run)),
         _heading("tradewatch beside the exchange's own books"),
         _compared(run),
         *_sent(run),
@@ -53,7 +56,7 @@ def summary(run: Observed) -> RenderableType:
 
 def _happened(run: Observed) -> RenderableType:
     status, (account,) = run.status, run.books["accounts"].values()
-    books, breaker = status.portfolio, status.breaker
+    books = status.portfolio
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True, style="dim")
@@ -70,11 +73,12 @@ def _happened(run: Observed) -> RenderableType:
     trades = account["trades"]
     if trades:
         row(trades[0]["at_ns"], f"first fill: {_trade(trades[0])}")
-    if breaker.state == "HALTED":
-        row(breaker.since_ns, f"{breaker.by} halts the bot", "bold red")
-        if run.refused is not None:
-            order = run.refused[1].partition("tradewatch refused ")[2].partition(": halted")[0]
-            row(run.refused[0], f"first order refused: {order}", "bold red")
+    told = [(at_ns, f"{act.by} {act.asked}s the bot: {act.reason}", act.asked) for at_ns, act in run.actions]
+    if run.refused is not None:
+        order = run.refused[1].partition("tradewatch refused ")[2].partition(": halted")[0]
+        told.append((run.refused[0], f"first order refused: {order}", "halt"))
+    for at_ns, text, asked in sorted(told, key=lambda each: each[0]):
+        row(at_ns, text, "bold red" if asked == "halt" else "bold green")
     mid = run.books["mids"].get("BTC/USDT")
     lost = "" if books.daily_loss_ratio is None else f", {-books.daily_loss_ratio:+.2%} today"
     row(status.at_ns, f"end: BTC at {_two(mid['mid']) if mid else live.UNKNOWN}{lost}")
@@ -112,7 +116,7 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
         gap_s = (looks[-1] - looks[-2]) / 1e9
         real_ms = gap_s / run.ready["speed"] * 1e3
         yield Text(f"{real_ms:7.1f} ms  between the bot's last two looks at the price: {gap_s:.0f} s of the market")
-    if run.refused is not None:
+    if run.refused is not None and run.refused[0] >= breaker.since_ns:
         took_s = (run.refused[0] - breaker.since_ns) / 1e9 / run.ready["speed"]
         yield Text(f"{took_s * 1e3:7.1f} ms  from the halt to the next order that the bot tried, refused")
 
@@ -177,17 +181,22 @@ def _sent(run: Observed) -> Iterator[RenderableType]:
     said = ", ".join(f"{n} {kind}" for kind, n in sorted(errors.items())) or "none"
     refused = f", {breaker.refused} of them orders refused before anything was sent" if breaker.refused else ""
     yield Text(f"{calls} calls{refused}. Errors: {said}.")
-    if breaker.state == "HALTED":
-        late = [e for e in run.requests if e["operation"] == "order_place" and e["received_sim_ns"] > breaker.since_ns]
+    if run.actions:
+        late = [each for each in run.requests if each["operation"] == "order_place" and _halted_at(run, each)]
         if late:
-            yield Text(f"✗ {len(late)} orders arrived after the halt began; they were on their way then.", "yellow")
+            yield Text(f"✗ {len(late)} orders arrived while it was halted; they were on their way before.", "yellow")
         else:
-            yield Text("✓ no order reached the exchange after the halt (from its own request log).", "green")
+            yield Text("✓ no order reached the exchange while it was halted (from its own request log).", "green")
     cpu = status.overhead_cpu
     yield Text(
         f"tradewatch itself: {'not measured yet' if cpu is None else f'{cpu:.0%} of a core'}, with rules evaluated "
         f"{run.ready['speed']:g} times as often as in real time."
     )
+
+
+def _halted_at(run: Observed, request: dict[str, Any]) -> bool:
+    before = [action.after for at_ns, action in run.actions if at_ns < request["received_sim_ns"]]
+    return bool(before) and before[-1] == "HALTED"
 
 
 def _next(run: Observed) -> Iterator[RenderableType]:

@@ -49,7 +49,7 @@ def test_without_a_terminal_the_halt_its_numbers_and_equal_books_are_shown(envir
     assert re.search(r"^01:3\d:\d\d HALTED by DailyLoss: \w+ lost [\d.]+% today", output, re.M)
     assert re.search(r"^01:3\d:\d\d halt confirmed", output, re.M)
     assert re.search(r"^01:3\d:\d\d first order refused", output, re.M)
-    assert re.search(r"^01:3\d:\d\d +1[23]\.\d s  DailyLoss halts the bot", output, re.M)
+    assert re.search(r"^01:3\d:\d\d +1[23]\.\d s  DailyLoss halts the bot: MarketMaker lost ", output, re.M)
     assert re.search(
         r"^01:3\d:\d\d +1[234]\.\d s  first order refused: create_order \w+ \w+ [\d.]+ BTC/USDT", output, re.M
     )
@@ -75,7 +75,7 @@ def test_without_a_terminal_the_halt_its_numbers_and_equal_books_are_shown(envir
     for row in rows:
         assert re.search(rf"^ *{row}.*✓ equal$", compared, re.M), compared
     assert "✗" not in compared
-    assert "✓ no order reached the exchange after the halt" in output
+    assert "✓ no order reached the exchange while it was halted" in output
     nothing_is_left(output, environment)
 
 

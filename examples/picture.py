@@ -1,0 +1,82 @@
+"""`make picture`: the demo's live view once its bot is halted, as docs/live-view.svg.
+
+The picture is what rich exports of a real run. It names no font to be fetched, so it shows the same without a network.
+"""
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+
+from rehearsal import Heard, RehearsalError, Screen, rehearse
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+import tradewatch
+
+PICTURE = Path(__file__).parents[1] / "docs" / "live-view.svg"
+COLUMNS, LINES = 100, 38
+REFUSALS = 4
+BOUNDED_S = 120.0
+# rich fills in the words in braces; its own format fetches a font.
+FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{
+  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+  font-size: {char_height}px; line-height: {line_height}px;
+}}
+.{unique_id}-title {{ font-family: ui-sans-serif, system-ui, sans-serif; font-size: 18px; font-weight: bold; }}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""
+
+
+def picture(screen: RenderableType) -> str:
+    """What stands on a terminal of 100 by 38, as SVG."""
+    console = Console(
+        record=True, file=io.StringIO(), width=COLUMNS, height=LINES, force_terminal=True, color_system="truecolor",
+        highlight=False, legacy_windows=False, _environ={},
+    )  # fmt: skip
+    console.print(screen)
+    return console.export_svg(title="make demo", code_format=FORMAT, unique_id="live")
+
+
+async def draw(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
+    """Write the picture once the bot is halted and has been refused a few orders."""
+    while True:
+        status = watch.status()
+        if status.breaker.state == "HALTED" and status.breaker.confirmed and status.breaker.refused >= REFUSALS:
+            PICTURE.write_text(picture(Screen(status, heard)), encoding="utf-8")
+            console.print(Text(f"{PICTURE.name} is drawn"))
+            return
+        await asyncio.sleep(0.1)
+
+
+def main() -> int:
+    """Run the demo until it is halted; returns the exit code."""
+    PICTURE.unlink(missing_ok=True)
+    try:
+        asyncio.run(rehearse(BOUNDED_S, draw, Console(highlight=False)))
+    except RehearsalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if not PICTURE.exists():
+        print(f"error: no halt within {BOUNDED_S:g} s, so there is nothing to draw", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
