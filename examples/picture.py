@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rehearsal import Heard, RehearsalError, Screen, rehearse
 from rich.console import Console, RenderableType
-from rich.text import Text
 
 import tradewatch
 
@@ -53,28 +52,27 @@ def picture(screen: RenderableType) -> str:
     return console.export_svg(title="make demo", code_format=FORMAT, unique_id="live")
 
 
-async def draw(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
-    """Write the picture once the bot is halted and has been refused a few orders."""
-    while True:
-        status = watch.status()
-        if status.breaker.state == "HALTED" and status.breaker.confirmed and status.breaker.refused >= REFUSALS:
-            PICTURE.write_text(picture(Screen(status, heard)), encoding="utf-8")
-            console.print(Text(f"{PICTURE.name} is drawn"))
-            return
-        await asyncio.sleep(0.1)
-
-
 def main() -> int:
     """Run the demo until it is halted; returns the exit code."""
-    PICTURE.unlink(missing_ok=True)
+    drawn = []
+
+    async def draw(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
+        while not drawn:
+            status = watch.status()
+            halt = status.breaker
+            if halt.state == "HALTED" and halt.confirmed and halt.refused >= REFUSALS:
+                drawn.append(picture(Screen(status, heard)))
+            await asyncio.sleep(0.1)
+
     try:
         asyncio.run(rehearse(BOUNDED_S, draw, Console(highlight=False)))
     except RehearsalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if not PICTURE.exists():
+    if not drawn:
         print(f"error: no halt within {BOUNDED_S:g} s, so there is nothing to draw", file=sys.stderr)
         return 1
+    PICTURE.write_text(drawn[0], encoding="utf-8")
     return 0
 
 

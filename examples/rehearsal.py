@@ -197,9 +197,7 @@ async def in_lines(watch: tradewatch.Watch, heard: Heard, console: Console) -> N
 
 async def on_screen(watch: tradewatch.Watch, heard: Heard, console: Console) -> None:
     """The live view, with the bot's own words under it where there is room."""
-    with Live(
-        get_renderable=lambda: Screen(watch.status(), heard), console=console, screen=True, refresh_per_second=5
-    ):
+    with Live(get_renderable=lambda: Screen(watch.status(), heard), console=console, screen=True, refresh_per_second=5):
         await asyncio.Event().wait()
 
 

@@ -1,6 +1,3 @@
-import re
-from pathlib import Path
-
 import pytest
 
 from tradewatch.paper import venues
@@ -139,9 +136,3 @@ def test_what_is_wrong_is_named_with_line_key_and_what_is_accepted(text, message
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(ScenarioError, match=r"none\.yaml: cannot read the scenario"):
         load_scenario(tmp_path / "none.yaml")
-
-
-def test_the_scenarios_of_the_documentation_are_scenarios():
-    page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
-    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert [len(read_scenario(text, "docs/paper.md")) for text in shown] == [6, 6]

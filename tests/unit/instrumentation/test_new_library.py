@@ -1,6 +1,5 @@
 """The worked example of docs/instrumentation.md, as it stands there, around a client library that is made up here."""
 
-import re
 import sys
 import types
 from decimal import Decimal
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pages import blocks_of
 from tradewatch.breaker import Breaker, OrderGate, explain
 from tradewatch.instrumentation.ccxt import Binding
 from tradewatch.instrumentation.patch import Patches
@@ -16,15 +16,15 @@ from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import Probe
 
-PAGE = Path(__file__).parents[3] / "docs" / "instrumentation.md"
+PAGE = "docs/instrumentation.md"
 
 
 @pytest.fixture
 def example(monkeypatch):
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text().split("## Where another client library goes")[1], re.S)
+    [block] = blocks_of(PAGE, "python")
     module = types.ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)
-    exec(compile(code, str(PAGE), "exec"), vars(module))
+    exec(compile(block.text, PAGE, "exec"), vars(module))
     return module
 
 
