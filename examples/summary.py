@@ -94,6 +94,8 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
     yield from (Text(dict(alert.annotations).get("description", ""), "dim") for alert in fired[:1])
     confirmed = "on disk, and every order that had passed is answered or listed as unknown"
     yield Text(f"Confirmed: {confirmed}." if breaker.confirmed else f"NOT confirmed: {breaker.not_confirmed}.")
+    if run.actions[-1][1].channel != "rule":
+        return
     yield _heading("how fast, in real time")
     told = [each for each in run.requests if each["operation"] in _TELLING and each["answered_sim_ns"] is not None]
     last = max(
