@@ -68,9 +68,8 @@ NOT_RUN = (
     NotRun(r"git clone <address of this repository> tradewatch && cd tradewatch", "no network", folder_is_there),
     NotRun(r"pip install (.+)", "no package index; the tests' own environment must stay as it is", extras_are_there),
     NotRun(r"docker compose up -d", "no docker, no registry of images", services_are_there),
-    NotRun(
-        r"make ((?:test|servers|lint|format docs|bench)(?: .+)?)", "takes minutes, or writes files", targets_are_there
-    ),
+    NotRun(r"make ((?:test|servers|lint|picture|bench)(?: .+)?)", "takes minutes", targets_are_there),
+    NotRun(r"make (format docs)", "writes into the work tree", targets_are_there),
     NotRun(r"(\S+python) -m (benchmarks\.call) --json", "takes a minute", module_is_there),
 )
 
@@ -88,7 +87,7 @@ SERVED = (
     Runs(r"tradewatch paper", r"Paper exchange at http://127\.0\.0\.1:\d+"),
     Runs(r"tradewatch top", r"ACTIVE"),
     Runs(r"(\w+=\S+ )*opentelemetry-instrument python", r"INFO worth [\d.]+"),
-    Runs(r"python \w+\.py", r"INFO (bought|sold|rebalancing|worth)"),
+    Runs(r"python \w+\.py", r"INFO|WARNING"),
 )
 # What is not 0 and yet as it should be: the exit code says that a bot is HALTED.
 CODES = {r"tradewatch status": (0, 5)}
@@ -162,6 +161,19 @@ with contextlib.suppress(KeyboardInterrupt):
         time.sleep(0.2)
 """
 )
+# What the README says of its second piece.
+REFUSED = """
+assert watch.status().limits["daily_loss"] == 0.02
+watch.halt("the news")
+try:
+    exchange.create_order("BTC/USDT", "market", "buy", 0.01)
+except ccxt.InvalidOrder as error:
+    assert type(error).__name__ == "OrderRefused"
+else:
+    raise AssertionError("an order passed")
+watch.resume("all is well")
+assert exchange.create_order("BTC/USDT", "market", "buy", 0.01)["id"]
+"""
 SECOND = """
 import ccxt.pro
 from binance import AsyncClient, BinanceSocketManager, Client
@@ -174,7 +186,7 @@ BEFORE = {
         (KRAKEN, BINANCE), {}, PYTHON, ON_KRAKEN,
         {
             1: "assert watch.status().clients; tradewatch.uninstrument(bot)",
-            2: "assert watch.status().limits['daily_loss'] == 0.02",
+            2: REFUSED,
         },
     ),
     "docs/autoload.md": Before((KRAKEN,), {"main.py": example("rebalancer")}, environment=ON_KRAKEN),
@@ -277,14 +289,17 @@ class Reading:
 
 
 def as_shown(text):
-    """What an output has to be like: numbers, ids and who it is may differ, `...` stands for anything."""
+    """What an output has to be like: numbers, ids and who it is may differ, `...` stands for anything.
+
+    Equity may be stale for a moment: between a fill and when the bot reads it.
+    """
     free = re.compile(r"(\.\.\.)|([0-9a-f]{8}-[0-9a-f-]{27})|([+-]?\d[\d.,:-]*\d|\d)|(?<=^by )(root)", re.MULTILINE)
     out, end = "", 0
     for each in free.finditer(text):
         out += re.escape(text[end : each.start()])
         out += r"[\s\S]*" if each[1] else "[0-9a-f-]{36}" if each[2] else r"\S+" if each[4] else r"[+-]?\d[\d.,:-]*"
         end = each.end()
-    return out + re.escape(text[end:].rstrip())
+    return (out + re.escape(text[end:].rstrip())).replace("USDT", r"USDT(?: \(stale\))?")
 
 
 def a_file_that_is_read(block):
@@ -306,6 +321,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_says_is_so(page, request):
     blocks = blocks_of(page)
