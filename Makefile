@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
+LEAK ?=
 PYTEST_ARGS ?=
 QUICK ?=
 JSON ?=
@@ -37,7 +38,7 @@ bench: $(VENV)/.ready  ## what tradewatch costs beside naive OpenTelemetry, prom
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)
-	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS))
+	@$(BIN)/python -m benchmarks.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(LEAK),--leak $(LEAK))
 
 docs: $(VENV)/.ready  ## write what is generated: two pages of docs/, and the default rules as JSON
 	$(BIN)/python -m tradewatch.semconv > docs/semantic-conventions.md

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.collector import COUNT, Arrivals
+from benchmarks.collector import Arrivals
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 class Collector(msgspec.Struct, frozen=True):
     """`environment` is what sends spans to it; `file` is where it counts them."""
 
-    arrivals: Any
+    arrivals: Arrivals
     file: Path
     environment: dict[str, str]
 
@@ -68,7 +68,7 @@ def answer(process: subprocess.Popen[str]) -> Any:
 def collector() -> Iterator[Collector]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "arrived"
-        file.write_bytes(bytes(COUNT.size))
+        file.write_bytes(bytes(Arrivals.SIZE))
         with started("-m", "benchmarks.collector", str(file)) as process:
             url = f"http://127.0.0.1:{answer(process)}/v1/traces"
             yield Collector(Arrivals(file), file, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})

@@ -22,6 +22,7 @@ FILL = "portfolio.fill"
 FIRST_MARK = "portfolio.first_mark"
 REPORT = "portfolio.report"
 WATERMARKS = "portfolio.watermarks"
+_RECALL = failures.kept("recall")
 _EVERY_S = 0.1
 _IDLE_S = 60.0
 # A rising market moves the peak with every price; a kill may lose this much of it.
@@ -52,9 +53,8 @@ class Memory:
         """Put back what an earlier run wrote."""
         if self._store is None:
             return
-        stretch = Stretch()
-        with failures.kept("recall"):
-            self._read(portfolio, stretch)
+        with _RECALL:
+            self._read(portfolio, Stretch())
 
     def _read(self, portfolio: Portfolio, stretch: Stretch) -> None:
         assert self._store is not None
@@ -65,7 +65,7 @@ class Memory:
                 if last is not None and event.seq > last.seq:
                     self._restore(portfolio, last)
                     last = None
-                with failures.kept("recall"):
+                with _RECALL:
                     if event.kind == FILL:
                         portfolio.fill(decode(event, Fill), recalled=True)
                     elif event.kind == REPORT:
@@ -81,7 +81,7 @@ class Memory:
             failures.warn("store", f"what earlier runs kept could not be read: {error}")
 
     def _restore(self, portfolio: Portfolio, event: Event) -> None:
-        with failures.kept("recall"):
+        with _RECALL:
             self._watermarks = decode(event, Watermarks)
             portfolio.restore(self._watermarks)
 

@@ -83,7 +83,8 @@ class Breaker:
         self._further: tuple[Halt, ...] = recalled.further
         self.alerts_acted: frozenset[Acted] = frozenset(recalled.acted)
         # Client ids under which orders were placed, the latest few.
-        self._placed: dict[tuple[str, str, str | None], None] = {}
+        # By their hash, which takes a quarter of what the ids take.
+        self._placed: dict[int, None] = {}
         self._confirmed_ns: int | None = None
         gate.recall(recalled.unknown)
         self._start(new_halt=isinstance(recalled.past, Unreadable))
@@ -224,11 +225,11 @@ class Breaker:
     def _remember_placed(self, key: OrderKey) -> None:
         while len(self._placed) >= _MOST_PLACED:
             del self._placed[next(iter(self._placed))]
-        self._placed[key.venue, key.account, key.client_id] = None
+        self._placed[hash((key.venue, key.account, key.client_id))] = None
         self.gate.placed(key)
 
     def _was_placed(self, key: OrderKey) -> bool:
-        return (key.venue, key.account, key.client_id) in self._placed
+        return hash((key.venue, key.account, key.client_id)) in self._placed
 
     def close(self) -> None:
         """Mark a clean end in the log. The gate stays as it is; the store is its owner's to close."""

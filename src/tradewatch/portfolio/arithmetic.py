@@ -67,6 +67,10 @@ def is_bookable(value: Decimal) -> bool:
     """Whether `value` is finite and small and short enough to be booked exactly: below 1e30, at most 60 places."""
     if not value.is_finite():
         return False
+    text = str(value)
+    # Most are: the exponent of the others costs twice as much as all else here.
+    if len(text) <= _LARGEST_POWER and "E" not in text and "e" not in text:
+        return True
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= _SMALLEST_EXPONENT and value.adjusted() < _LARGEST_POWER
 

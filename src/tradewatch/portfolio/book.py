@@ -1,58 +1,31 @@
 """The fills of one account in one market, in the venue's order, and the holding that they lead to.
 
 Fills of the last seven days stay, with the holding before them, so that a late one can be put where it belongs and
-everything after it booked again. Every 32 fills the holding is noted: booking again begins at the last note before the
-late fill, and only when somebody reads, so a page of old fills costs one pass. What is older is folded into the first
-note; of those fills the identity alone is remembered.
+everything after it booked again. With each block of them the holding before it is noted: booking again begins at the
+last note before the late fill, and only when somebody reads, so a page of old fills costs one pass. What is older is
+folded into the first note; of those fills the identity alone is remembered.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Literal
+from itertools import takewhile
 
 import msgspec
 
 from tradewatch.portfolio.arithmetic import ZERO, subtract
 from tradewatch.portfolio.average_cost import Holding, booked, corrected_opening, opened, spent
+from tradewatch.portfolio.entries import BLOCK, CORRECTION, Entries, Entry, Key
+from tradewatch.portfolio.identities import Identities
 from tradewatch.portfolio.market import Market
+from tradewatch.runtime.safety import Stretch
 
 KEPT_NS = 7 * 86_400 * 1_000_000_000
-# Some 40 MB for a market at its busiest. A fill later than these many others is a correction too.
+# Some 5 MB for a market at its busiest. A fill later than these many others is a correction too.
 KEPT_FILLS = 50_000
+# Of fills that were folded away: 2 MB.
 REMEMBERED_IDENTITIES = 100_000
-_NOTED_EVERY = 32
-
-Key = tuple[int, int, int, str, str]
-_TEXT, _CORRECTION = 1, 2
-_LONGEST_NUMBER = 40
-
-
-def key_of(venue_ns: int, order_id: str, trade_id: str) -> Key:
-    """What fills are ordered by: venue time, then trade id as a number, else order id and trade id as text.
-
-    Numbers come before text: comparing by pairs, numbers as numbers and all else as text, could run in a circle.
-    """
-    if trade_id.isascii() and trade_id.isdigit() and len(trade_id) <= _LONGEST_NUMBER:
-        return (venue_ns, 0, int(trade_id), order_id, trade_id)
-    return (venue_ns, _TEXT, 0, order_id, trade_id)
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One line of a book.
-
-    `base` and `cash` are what it adds to the holding (`average_cost.booked`); `cash` is None where unknown.
-    `changes` is what it adds to the account's currencies; `venue_ns` is when, also where `key` stands elsewhere.
-    """
-
-    key: Key
-    venue_ns: int
-    base: Decimal
-    cash: Decimal | None
-    changes: tuple[tuple[str, Decimal], ...]
-    kind: Literal["trade", "provisional", "fee", "opening"]
 
 
 def _after(holding: Holding, entry: Entry) -> Holding:
@@ -61,6 +34,13 @@ def _after(holding: Holding, entry: Entry) -> Holding:
     if entry.kind == "opening":
         return corrected_opening(holding, entry.base, entry.cash)
     return booked(holding, entry.base, entry.cash or ZERO)
+
+
+def _after_all(holding: Holding, entries: Iterable[Entry], stretch: Stretch) -> Holding:
+    for entry in entries:
+        holding = _after(holding, entry)
+        stretch.step()
+    return holding
 
 
 class Book:
@@ -75,26 +55,24 @@ class Book:
         self.corrections = 0
         self.is_used = False
         self.last_key: Key | None = None
-        self._entries: list[Entry] = []
-        self._keys: list[Key] = []
+        self._entries = Entries(market)
+        # The holding before each of the first blocks; those before the others are not known at the moment.
         self._notes: list[Holding] = [opened(ZERO, None)]
         self._holding: Holding | None = self._notes[0]
         self._folded_to: Key | None = None
-        self._known: set[tuple[str, str]] = set()
-        self._remembered: dict[int, int] = {}
-        self._forgotten_to_ns: int | None = None
+        self._known = Identities(REMEMBERED_IDENTITIES)
         self._asked_ns: int | None = None
         self._answered: tuple[int, int, Holding] | None = None
         self._frozen: tuple[int, Holding] | None = None
 
     def has(self, order_id: str, trade_id: str) -> bool:
         """Whether this fill is in the book already."""
-        identity = (order_id, trade_id)
-        return identity in self._known or hash(identity) in self._remembered
+        return (order_id, trade_id) in self._known
 
     def may_have_had(self, venue_ns: int) -> bool:
         """Whether a fill of this time may be in the book though its identity is no longer remembered."""
-        return self._forgotten_to_ns is not None and venue_ns <= self._forgotten_to_ns
+        forgotten_to_ns = self._known.forgotten_to_ns
+        return forgotten_to_ns is not None and venue_ns <= forgotten_to_ns
 
     def add(self, entry: Entry) -> Key:
         """Put an entry where it belongs, and say where it stands.
@@ -106,14 +84,14 @@ class Book:
         last = self.last_key
         key = entry.key
         if entry.kind == "trade":
-            self._known.add(key[3:])
+            self._known.add(entry.key[3:])
         self.is_used = self.is_used or entry.kind != "fee"
         if last is None or key > last:
             self._append(entry)
             return key
         if key[0] < last[0] - KEPT_NS or self.is_folded(key):
             self.corrections += 1
-            at_end = (last[0], _CORRECTION, self.corrections, key[3], key[4])
+            at_end = (last[0], CORRECTION, self.corrections, key[3], key[4])
             self._append(msgspec.structs.replace(entry, key=at_end))
             return at_end
         self._insert(entry)
@@ -129,14 +107,12 @@ class Book:
         Raises:
             KeyError: there is none, or it has been folded away.
         """
-        at = bisect_left(self._keys, key)
-        if at == len(self._keys) or self._keys[at] != key:
-            raise KeyError(key)
+        entry, block = self._entries.remove(key)
         self.version += 1
-        entry = self._entries.pop(at)
-        del self._keys[at]
-        self._unbook(at)
-        self.last_key = self._keys[-1] if self._keys else self._folded_to
+        self._unbook(block)
+        if key == self.last_key:
+            last = self._entries.blocks - 1
+            self.last_key = self._entries.read(last)[-1].key if last >= 0 else self._folded_to
         return entry
 
     def open_with(self, amount: Decimal, price: Decimal | None) -> bool:
@@ -149,7 +125,7 @@ class Book:
             self._holding = None
         elif amount != self.opening and self.last_key is not None:
             self.corrections += 1
-            key = (self.last_key[0], _CORRECTION, self.corrections, "", "")
+            key = (self.last_key[0], CORRECTION, self.corrections, "", "")
             self._append(Entry(key, key[0], subtract(amount, self.opening), price, (), "opening"))
         self.opening, self.opening_price = amount, price
         return True
@@ -162,13 +138,9 @@ class Book:
     def holding(self) -> Holding:
         """The holding after all entries."""
         if self._holding is None:
-            holding = self._notes[-1]
-            done = (len(self._notes) - 1) * _NOTED_EVERY
-            for at in range(done, len(self._entries)):
-                if at == len(self._notes) * _NOTED_EVERY:
-                    self._notes.append(holding)
-                holding = _after(holding, self._entries[at])
-            self._holding = holding
+            stretch, last = Stretch(), self._entries.blocks - 1
+            holding = self._noted(max(0, last), stretch)
+            self._holding = holding if last < 0 else _after_all(holding, self._entries.read(last), stretch)
         return self._holding
 
     def holding_at(self, venue_ns: int) -> Holding:
@@ -186,77 +158,73 @@ class Book:
         return holding
 
     def _holding_at(self, venue_ns: int) -> Holding:
-        self.holding()
-        count = bisect_left(self._keys, (venue_ns + 1,))
-        note = min(count // _NOTED_EVERY, len(self._notes) - 1)
-        holding = self._notes[note]
-        for entry in self._entries[note * _NOTED_EVERY : count]:
-            holding = _after(holding, entry)
-        return holding
+        block = self._entries.before(venue_ns + 1)
+        if block < 0:
+            return self._notes[0]
+        stretch = Stretch()
+        until = takewhile(lambda entry: entry.key[0] <= venue_ns, self._entries.read(block))
+        return _after_all(self._noted(block, stretch), until, stretch)
 
     def since(self, venue_ns: int) -> Iterator[Entry]:
         """The entries of this venue time and later, newest first."""
-        for at in range(len(self._entries) - 1, -1, -1):
-            if self._keys[at][0] < venue_ns:
-                return
-            if self._entries[at].venue_ns >= venue_ns:
-                yield self._entries[at]
+        for block in range(self._entries.blocks - 1, -1, -1):
+            for entry in reversed(self._entries.read(block)):
+                if entry.key[0] < venue_ns:
+                    return
+                if entry.venue_ns >= venue_ns:
+                    yield entry
 
-    def between(self, first_ns: int, last_ns: int) -> list[Entry]:
+    def between(self, first_ns: int, last_ns: int) -> Iterator[Entry]:
         """The entries that stand at these venue times, both included."""
-        return self._entries[bisect_left(self._keys, (first_ns,)) : bisect_left(self._keys, (last_ns + 1,))]
+        for block in range(max(0, self._entries.before(first_ns)), self._entries.before(last_ns + 1) + 1):
+            for entry in self._entries.read(block):
+                if first_ns <= entry.key[0] <= last_ns:
+                    yield entry
+
+    def _noted(self, block: int, stretch: Stretch) -> Holding:
+        """The holding before this block."""
+        while len(self._notes) <= block:
+            entries = self._entries.read(len(self._notes) - 1)
+            self._notes.append(_after_all(self._notes[-1], entries, stretch))
+        return self._notes[block]
 
     def _append(self, entry: Entry) -> None:
-        count = len(self._entries)
-        if self._holding is not None:
-            if count == len(self._notes) * _NOTED_EVERY:
-                self._notes.append(self._holding)
-            self._holding = _after(self._holding, entry)
-        self._entries.append(entry)
-        self._keys.append(entry.key)
-        self.last_key = entry.key
-        if count % _NOTED_EVERY == 0:
+        before, self.last_key = self._holding, entry.key
+        begins = self._entries.append(entry)
+        if before is not None:
+            if begins and len(self._notes) < self._entries.blocks:
+                self._notes.append(before)
+            self._holding = _after(before, entry)
+        if begins:
             self._fold()
 
     def _insert(self, entry: Entry) -> None:
-        at = bisect_left(self._keys, entry.key)
-        self._entries.insert(at, entry)
-        self._keys.insert(at, entry.key)
-        self._unbook(at)
+        self._unbook(self._entries.insert(entry))
+        self._fold()
 
-    def _unbook(self, at: int) -> None:
-        """Forget what was noted after the first `at` entries."""
-        del self._notes[at // _NOTED_EVERY + 1 :]
+    def _unbook(self, block: int) -> None:
+        """Forget what was noted after the beginning of this block."""
+        del self._notes[block + 1 :]
         self._holding = None
 
     def _fold(self) -> None:
-        count = len(self._entries)
-        over = count - KEPT_FILLS
-        old = bisect_left(self._keys, (self._keys[-1][0] - KEPT_NS,))
+        entries, stretch = self._entries, Stretch()
         # An opening that waits for its price must be booked again from the start: only memory overrules that.
         waits = bool(self.opening) and self.opening_price is None
-        blocks = max(0 if waits else old, over) // _NOTED_EVERY
-        if not blocks:
-            return
-        self.holding()
-        folded = min(blocks, len(self._notes) - 1) * _NOTED_EVERY
-        if not folded:
-            return
-        asked_ns = self._asked_ns
-        is_frozen = self._frozen is not None and self._frozen[0] == asked_ns
-        if asked_ns is not None and not is_frozen and asked_ns < self._keys[folded][0]:
-            self._frozen = (asked_ns, self._holding_at(asked_ns))
-        for entry in self._entries[:folded]:
-            self._remember(entry)
-        self._folded_to = self._keys[folded - 1]
-        del self._entries[:folded], self._keys[:folded], self._notes[: folded // _NOTED_EVERY]
-
-    def _remember(self, entry: Entry) -> None:
-        if entry.kind != "trade":
-            return
-        identity = entry.key[3:]
-        self._known.discard(identity)
-        self._remembered[hash(identity)] = entry.venue_ns
-        if len(self._remembered) > REMEMBERED_IDENTITIES:
-            forgotten_ns = self._remembered.pop(next(iter(self._remembered)))
-            self._forgotten_to_ns = max(forgotten_ns, self._forgotten_to_ns or forgotten_ns)
+        while entries.blocks > 1:
+            next_ns = entries.first(1)[0]
+            is_old = self.last_key is not None and next_ns < self.last_key[0] - KEPT_NS
+            if len(entries) < KEPT_FILLS + 2 * BLOCK and (waits or not is_old):
+                return
+            self._noted(1, stretch)
+            asked_ns = self._asked_ns
+            is_frozen = self._frozen is not None and self._frozen[0] == asked_ns
+            if asked_ns is not None and not is_frozen and asked_ns < next_ns:
+                self._frozen = (asked_ns, self._holding_at(asked_ns))
+            folded = entries.drop_first()
+            del self._notes[0]
+            self._folded_to = folded[-1].key
+            trades = [entry for entry in folded if entry.kind == "trade"]
+            if trades:
+                self._known.retire((e.key[3:] for e in trades), max(e.venue_ns for e in trades))
+            stretch.step()

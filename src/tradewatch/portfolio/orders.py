@@ -1,4 +1,4 @@
-"""What an order says it has filled, against the trades that are known of it."""
+"""What an order says it has filled, against the trades known of it; and the orders of a market, 200 bytes each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import msgspec
 
 from tradewatch.model import OrderReport, Side
 from tradewatch.portfolio.arithmetic import ZERO, add, is_bookable, multiply, subtract
-from tradewatch.portfolio.book import Key
+from tradewatch.portfolio.entries import Key
+
+# A report about an order that was told of before these many others of its market cannot be booked: some 10 MB.
+REMEMBERED_ORDERS = 50_000
+# The latest are at hand; each other one is a text in MessagePack.
+_AT_HAND = 128
 
 
-class Order(msgspec.Struct, gc=False):
+class Order(msgspec.Struct, gc=False, array_like=True):
     """One order as far as its fills go: what is known by trades, and the most that a report has claimed.
 
     Amounts in base, costs in quote before fees. `provisional` is the key of the entry that stands for trades not seen
@@ -70,6 +75,45 @@ class Order(msgspec.Struct, gc=False):
         if self.claimed_cost is not None and self.claimed_cost > self.known_cost:
             return subtract(self.claimed_cost, self.known_cost)
         return None if self.claimed_average is None else multiply(self.missing, self.claimed_average)
+
+
+class Orders:
+    """The orders of one market that were told of last, up to `REMEMBERED_ORDERS`."""
+
+    def __init__(self) -> None:
+        self._at_hand: dict[str, Order] = {}
+        self._written: dict[str, bytes] = {}
+        self._forgotten_to_ns: int | None = None
+
+    def may_have_had(self, order_id: str, venue_ns: int) -> bool:
+        """Whether an order that was told of at this time may have been forgotten."""
+        if order_id in self._at_hand or order_id in self._written:
+            return False
+        return self._forgotten_to_ns is not None and venue_ns <= self._forgotten_to_ns
+
+    def open(self, order_id: str) -> tuple[Order, str | None]:
+        """An order, a new one where none is remembered; and the id of the one that was forgotten for it.
+
+        What is changed of it must be changed before the next one is asked for.
+        """
+        order = self._at_hand.pop(order_id, None)
+        if order is None:
+            text = self._written.pop(order_id, None)
+            order = Order() if text is None else _decode(text)
+        self._at_hand[order_id] = order
+        if len(self._at_hand) > _AT_HAND:
+            oldest_id = next(iter(self._at_hand))
+            self._written[oldest_id] = _encode(self._at_hand.pop(oldest_id))
+        if len(self._at_hand) + len(self._written) <= REMEMBERED_ORDERS:
+            return order, None
+        forgotten_id = next(iter(self._written))
+        last_ns = _decode(self._written.pop(forgotten_id)).last_ns
+        self._forgotten_to_ns = max(last_ns, self._forgotten_to_ns or last_ns)
+        return order, forgotten_id
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Order).decode
 
 
 def _positive(value: Decimal | None) -> Decimal | None:

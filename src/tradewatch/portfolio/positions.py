@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from tradewatch.portfolio import book as books
 from tradewatch.portfolio.arithmetic import ZERO, add, divide, multiply, plain, shown, subtract
 from tradewatch.portfolio.book import Book
 from tradewatch.portfolio.ledger import Ledger
@@ -72,7 +73,10 @@ def incomplete(
             f" valued: no price in {unvalued.quote} was known then"
         )
     if ledger.corrected:
-        reasons.append(f"{ledger.corrected} fills came more than 7 days late and were booked as corrections")
+        reasons.append(
+            f"{ledger.corrected} fills came more than 7 days, or {books.KEPT_FILLS:,} fills of their market, late and"
+            " were booked as corrections"
+        )
     said = ", ".join(f"{each.account} {plain(each.amount)} {each.currency}" for each in unseen if each.amount)
     if said:
         reasons.append(f"trades before the start were not seen: {said}; they count in profit or loss, at no price")

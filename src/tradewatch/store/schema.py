@@ -54,7 +54,7 @@ def event(columns: tuple[int, int, bytes, bytes, int]) -> Event:
 
 
 def _crc(seq: int, at_ns: int, kind: bytes, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(b"%s %s %s" % (str(seq).encode(), str(at_ns).encode(), kind)))
+    return zlib.crc32(body, zlib.crc32(f"{seq} {at_ns} ".encode() + kind))
 
 
 def create(path: Path, first: Iterable[Event] = ()) -> None:

@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tradewatch.portfolio.average_cost import FLAT, booked
-from tradewatch.portfolio.book import Book, Entry, key_of
+from tradewatch.portfolio.book import Book
+from tradewatch.portfolio.entries import Entry, key_of
 from tradewatch.portfolio.market import market_of
 
 

@@ -256,7 +256,9 @@ def test_a_week_late_is_exact_and_more_is_a_correction(clock):
     late = msgspec.structs.replace(exact, venue_ns=exact.venue_ns - 1)
     snapshot = booked(clock, *newest, late)
     assert snapshot.corrections == (Correction("main", "BTC/USDT", "o", "1", late.venue_ns),)
-    assert snapshot.incomplete == ("1 fills came more than 7 days late and were booked as corrections",)
+    assert snapshot.incomplete == (
+        "1 fills came more than 7 days, or 50,000 fills of their market, late and were booked as corrections",
+    )
     assert (position(snapshot).realized, position(snapshot).average) == (50, 50)
     between = fill("buy", 1, 80, at=-1, trade="4")
     again = position(booked(clock, *newest, late, between))
@@ -285,15 +287,16 @@ def test_fills_older_than_a_week_are_folded_away_and_still_known(clock):
 def test_memory_is_bounded_in_a_busy_week(clock, monkeypatch):
     monkeypatch.setattr("tradewatch.portfolio.book.KEPT_FILLS", 100)
     monkeypatch.setattr("tradewatch.portfolio.book.REMEMBERED_IDENTITIES", 50)
-    monkeypatch.setattr("tradewatch.portfolio.ledger.REMEMBERED_ORDERS", 60)
+    monkeypatch.setattr("tradewatch.portfolio.orders.REMEMBERED_ORDERS", 200)
     fills = [fill("buy", 1, 100, at=n, trade=str(n), order=f"o{n}") for n in range(1000)]
     portfolio = new(clock)
     for f in fills:
         portfolio.fill(f)
     book = portfolio._ledger.books[("main", "BTC/USDT")]
-    assert len(book._entries) == len(book._keys) == len(book._known) < 100 + 64
-    assert len(book._remembered) == 50
-    assert len(portfolio._ledger._orders[("main", "BTC/USDT")]) == 60
+    assert 100 <= len(book._entries) < 100 + 3 * 32
+    assert len(book._entries) + 50 <= len(book._known) < len(book._entries) + 50 + 32
+    orders = portfolio._ledger._orders[("main", "BTC/USDT")]
+    assert len(orders._at_hand) + len(orders._written) == 200
     assert not portfolio.fill(fills[0])
     key = OrderKey("paper", "main", "BTC/USDT", "o0", None)
     one, price = Decimal(1), Decimal(100)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeVar
 
 from tradewatch.instrumentation.ccxt.numbers import exact, mapping
 from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report, told_without_id
@@ -19,8 +19,10 @@ from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.live import LiveCall, Told
 
+T = TypeVar("T")
+
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
-_REMEMBERED = 50_000
+_REMEMBERED = 20_000
 _WIDEST_SPREAD = Decimal("0.2")
 # Bid, ask and their middle as they were last read of a market.
 _middles: dict[str, tuple[float, float, Decimal]] = {}
@@ -28,15 +30,18 @@ _MOST_MIDDLES = 1_000
 
 
 class Seen:
-    """Which trades and which states of orders a client has already told."""
+    """Which trades and which states of orders a client has already told.
+
+    Known by the hash of their ids, 64 bits: the ids themselves would take four times as much.
+    """
 
     def __init__(self) -> None:
-        self.trades: dict[tuple[str, str, str], None] = {}
-        self.orders: dict[tuple[str, str | None], tuple[str, Decimal | None]] = {}
+        self.trades: dict[int, None] = {}
+        self.orders: dict[int, int] = {}
 
     def trade(self, market: str, order_id: str, trade_id: str) -> bool:
         """Whether a trade was told before; from now on it was."""
-        key = (market, order_id, trade_id)
+        key = hash((market, order_id, trade_id))
         if key in self.trades:
             return True
         _remember(self.trades, key, None)
@@ -44,14 +49,14 @@ class Seen:
 
     def order(self, made: OrderReport) -> bool:
         """Whether this state of an order was told before."""
-        key, amounts = (made.key.symbol, made.key.order_id), known_amounts(made)
+        key, amounts = hash((made.key.symbol, made.key.order_id)), hash(known_amounts(made))
         if self.orders.get(key) == amounts:
             return True
         _remember(self.orders, key, amounts)
         return False
 
 
-def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+def _remember(known: dict[int, T], key: int, value: T) -> None:
     while len(known) >= _REMEMBERED:
         known.pop(next(iter(known)), None)
     known[key] = value
@@ -117,7 +122,7 @@ def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
     for trade in trades:
         told = mapping(trade)
         ids = (told.get("symbol"), told.get("order"), told.get("id"))
-        if all(type(each) is str for each in ids) and ids in seen.trades:
+        if all(type(each) is str for each in ids) and hash(ids) in seen.trades:
             continue
         made = fill(live.probe.account, told, {}, now, "trades")
         if made is not None and not seen.trade(made.market, made.order_id, made.trade_id):
