@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opentelemetry import metrics, trace
-from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -28,6 +27,7 @@ from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 from tradewatch.telemetry.pages import HOST, PageServer
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.sdk.metrics.export import MetricReader
 
 SCOPE = "tradewatch"
@@ -213,6 +213,7 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
     if not _asked("LOGS", []):
         return None
+    from opentelemetry._logs import get_logger_provider
     from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 
     found = get_logger_provider()
