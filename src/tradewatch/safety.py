@@ -186,7 +186,7 @@ class Safety:
             left_s = (self._tick_mono_ns - clock_ns) / 1e9
         mono_ns = time.monotonic_ns()
         # A halt waits for the orders that had passed: look often until it is confirmed.
-        if mono_ns >= self._advance_at_ns or not self._breaker.status().confirmed:
+        if mono_ns >= self._advance_at_ns or not self._breaker.is_confirmed:
             self._advance_at_ns = mono_ns + _ADVANCE_EVERY_NS
             self._breaker.advance()
         self._tell()
@@ -194,7 +194,7 @@ class Safety:
         left_real_s = self._clock.real_seconds(left_s)
         if changed:
             return min(COALESCE_S, max(0.001, left_real_s))
-        if mono_ns - self._heard_at_ns < _REST_AFTER_NS or not self._breaker.status().confirmed:
+        if mono_ns - self._heard_at_ns < _REST_AFTER_NS or not self._breaker.is_confirmed:
             return COALESCE_S
         self._journal.rest()
         return min(_REST_S, max(COALESCE_S, left_real_s))

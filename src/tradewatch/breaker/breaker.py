@@ -185,6 +185,12 @@ class Breaker:
                 first_refused_ns=self.gate.first_refused_ns,
             )
 
+    @property
+    def is_confirmed(self) -> bool:
+        """What `status().confirmed` says, for whoever asks often and for that alone."""
+        with self._state_lock:
+            return self._why_not_confirmed() is None
+
     def advance(self) -> None:
         """Try again what the disk did not take, and see whether a halt can be confirmed. Call it every second or so."""
         if self._unwritten and self._clock.mono_ns() >= self._retry_mono_ns:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from time import monotonic_ns, thread_time_ns  # noqa: F401  in the text below
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Protocol
 
 from tradewatch.runtime.failures import failures
@@ -256,8 +256,18 @@ def _made(source: str, line: int, is_async: bool, places: int | None, subject_at
 
 def wrapped(original: Any, point: WrapPoint) -> Any:
     """`original` with `point` around it, a coroutine function where `original` is one."""
+    return standing_for(original, _around(original, point))
+
+
+def _around(original: Any, point: WrapPoint) -> Any:
     make = _made(_WRAPPED, _WRAPPED_AT, inspect.iscoroutinefunction(original), None, None)
-    return standing_for(original, make(_called(original), point.begin, point.succeed, point.fail))
+    return make(_called(original), point.begin, point.succeed, point.fail)
+
+
+@functools.cache
+def _renamed(code: CodeType, parameters: tuple[str, ...]) -> CodeType:
+    """`code` with its parameters under these names: 3 kB, which methods of the same parameters share."""
+    return code.replace(co_varnames=parameters + code.co_varnames[len(parameters) :])
 
 
 def measured(original: Any, point: CallPoint) -> Any:
@@ -265,15 +275,14 @@ def measured(original: Any, point: CallPoint) -> Any:
 
     It has the parameters of `original` itself, unless those are of an unusual kind.
     """
-    otherwise, called = wrapped(original, point), _called(original)
+    otherwise, called = _around(original, point), _called(original)
     code = called.__code__
     is_odd = code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or code.co_kwonlyargcount or code.co_posonlyargcount
     places = None if is_odd or not code.co_argcount else code.co_argcount
     make = _made(_MEASURED, _MEASURED_AT, inspect.iscoroutinefunction(original), places, point.subject_at)
     call = make(called, otherwise, point.operation, point.observe, point.fail)
     if places is not None:
-        names = code.co_varnames[:places] + call.__code__.co_varnames[places:]
-        call.__code__ = call.__code__.replace(co_varnames=names)
+        call.__code__ = _renamed(call.__code__, code.co_varnames[:places])
         call.__defaults__ = called.__defaults__
     return standing_for(original, call)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from tradewatch.model import RuleState
@@ -15,31 +15,29 @@ from tradewatch.semconv import metrics as m
 _STATES: tuple[RuleState, ...] = ("inactive", "warming", "no_data", "failed", "pending", "firing")
 
 
-def readings(rules: Sequence[RuleStatus], limits: Mapping[str, float]) -> Iterator[Reading]:
+def readings(rules: Sequence[RuleStatus], limits: Mapping[str, float]) -> tuple[Reading, ...]:
     """Alerts firing by rule, each rule's state, and the limits."""
-    for name, value in limits.items():
-        yield _limit(name, value)
     firing: dict[str, int] = {}
     states: dict[str, RuleState] = {}
     for rule in rules:
-        name = rule.rule.name
-        firing[name] = firing.get(name, 0) + sum(alert.state == "firing" for alert in rule.alerts)
-        states[name] = max(states.get(name, rule.state), rule.state, key=_STATES.index)
-    for name, n in firing.items():
-        yield Reading(m.ALERTS, n, ((a.ALERT.name, name),))
-    for name, state in states.items():
-        yield from _states(name, state)
+        name, state = rule.rule.name, rule.state
+        n = sum([alert.state == "firing" for alert in rule.alerts]) if rule.alerts else 0
+        firing[name] = firing.get(name, 0) + n
+        states[name] = max(states[name], state, key=_STATES.index) if name in states else state
+    return _told(tuple(limits.items()), tuple(firing.items()), tuple(states.items()))
 
 
-@lru_cache(maxsize=1024)
-def _limit(name: str, value: float) -> Reading:
-    return Reading(m.TW_LIMIT, value, ((a.LIMIT.name, name),))
-
-
-@lru_cache(maxsize=4096)
-def _states(name: str, current: RuleState) -> tuple[Reading, ...]:
-    """One series a state: they are the same objects every time, since they are published often and seldom change."""
-    return tuple(
-        Reading(m.RULE_STATES, 1.0 if state == current else 0.0, ((a.ALERT.name, name), (a.RULE_STATE.name, state)))
-        for state in _STATES
+@lru_cache(maxsize=64)
+def _told(
+    limits: tuple[tuple[str, float], ...], firing: tuple[tuple[str, int], ...], states: tuple[tuple[str, RuleState], ...]
+) -> tuple[Reading, ...]:
+    """They are the same objects every time, since they are published every second and seldom change."""
+    return (
+        *(Reading(m.TW_LIMIT, value, ((a.LIMIT.name, name),)) for name, value in limits),
+        *(Reading(m.ALERTS, n, ((a.ALERT.name, name),)) for name, n in firing),
+        *(
+            Reading(m.RULE_STATES, 1.0 if each == state else 0.0, ((a.ALERT.name, name), (a.RULE_STATE.name, each)))
+            for name, state in states
+            for each in _STATES
+        ),
     )

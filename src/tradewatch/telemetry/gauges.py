@@ -28,6 +28,8 @@ class _Outlet:
     def __init__(self) -> None:
         self.sources: dict[Published, Mapping[str, str]] = {}
         self.before: list[Before] = []
+        # What was published when it was last asked for, and its observations by the name of their metric.
+        self._seen: tuple[list[Sequence[Reading]], dict[str, list[Observation]]] = ([], {})
 
     def collecting(self, options: CallbackOptions) -> Iterable[Observation]:
         for each in list(self.before):
@@ -38,14 +40,23 @@ class _Outlet:
 
     def observe(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(options: CallbackOptions) -> Iterable[Observation]:
-            return [
-                Observation(reading.value, {**extra, **dict(reading.attributes)})
-                for published, extra in list(self.sources.items())
-                for reading in published()
-                if reading.metric is metric
-            ]
+            return self._observed().get(metric.name, ())
 
         return callback
+
+    def _observed(self) -> Mapping[str, Sequence[Observation]]:
+        """Made once of what is published: forty instruments ask at each collection."""
+        sources = [(published(), extra) for published, extra in list(self.sources.items())]
+        now = [readings for readings, _ in sources]
+        seen, observed = self._seen
+        if len(now) != len(seen) or any(one is not other for one, other in zip(now, seen, strict=True)):
+            observed = {}
+            for readings, extra in sources:
+                for reading in readings:
+                    observation = Observation(reading.value, {**extra, **dict(reading.attributes)})
+                    observed.setdefault(reading.metric.name, []).append(observation)
+            self._seen = now, observed
+        return observed
 
 
 class Gauges:

@@ -11,11 +11,10 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opentelemetry import trace
-from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from tradewatch.runtime.failures import describe, failures
@@ -23,6 +22,9 @@ from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.probe import CURRENT
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber
 
 _NO_ID = "0"
 _NO_ORDER = "-"
@@ -159,6 +161,9 @@ def _order_id() -> str | None:
 
 
 def _told_as(record: logging.LogRecord, extra: Mapping[str, str]) -> LogRecord:
+    # It is there since the provider was made, which no bot need have.
+    from opentelemetry._logs import LogRecord
+
     try:
         body = record.getMessage()
     except Exception:  # arguments that do not fit: logging itself has said so
@@ -200,6 +205,8 @@ def _exception(record: logging.LogRecord) -> Mapping[str, str]:
 
 def _severity(level: int) -> SeverityNumber:
     """OpenTelemetry's severities: four to each level of logging, from DEBUG (10) = 5 on."""
+    from opentelemetry._logs import SeverityNumber
+
     if level < logging.DEBUG:
         return SeverityNumber.UNSPECIFIED
     return SeverityNumber(min(1 + level // 10 * 4 + min(level % 10, 3), SeverityNumber.FATAL4.value))

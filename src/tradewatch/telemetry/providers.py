@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opentelemetry import metrics, trace
-from opentelemetry._logs import LoggerProvider, get_logger_provider
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 
@@ -25,11 +24,12 @@ from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.service import pause
 from tradewatch.telemetry.otel import processors_of, readers_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
+from tradewatch.telemetry.pages import HOST, PageServer
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
     from opentelemetry.sdk.metrics.export import MetricReader
 
-HOST = "127.0.0.1"
 SCOPE = "tradewatch"
 _MIB = 1 << 20
 # Far more than upstream's 2,048 and 512: a call of ours costs less, so there may be more of them. What waits for a
@@ -59,13 +59,13 @@ class Providers(msgspec.Struct):
     notes: tuple[str, ...]
     ours: tuple[Any, ...]
     outboxes: tuple[Outbox[Any], ...]
-    server: Any
+    server: PageServer | None
     passed: tuple[Outbox[Any], ...] = ()
 
     def forked(self) -> None:
         """In a forked child: the port is the parent's."""
         if self.server is not None:
-            self.server.socket.close()
+            self.server.forked()
 
     def dropped(self) -> list[Dropped]:
         """What of our spans, logs and metrics never arrived."""
@@ -96,8 +96,7 @@ class Providers(msgspec.Struct):
             outbox.finish()
         if self.server is not None:
             with failures.kept("scrape endpoint"):
-                self.server.shutdown()
-                self.server.server_close()
+                self.server.stop()
         for outbox in self.outboxes:
             with failures.kept("telemetry"):
                 outbox.close(ends - time.monotonic())
@@ -214,6 +213,7 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
     if not _asked("LOGS", []):
         return None
+    from opentelemetry._logs import get_logger_provider
     from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 
     found = get_logger_provider()
@@ -292,7 +292,7 @@ def _our_meter_provider(
 ) -> tuple[MeterProvider, str | None, Any]:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
-    from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
+    from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
     readers: list[MetricReader] = _pushing(notes) if _asked("METRICS", []) else []
     # By the name of their module, which is loaded where something is exported by us alone.
@@ -301,7 +301,7 @@ def _our_meter_provider(
     try:
         if port is not None:
             scraped = ScrapeReader()
-            server = ScrapeServer(port, scraped)
+            server = scrape_server(port, scraped)
             readers.append(scraped)
             endpoint = server.url
     except OSError as error:
@@ -314,8 +314,7 @@ def _our_meter_provider(
     except Exception as error:  # what an OTEL_* variable holds may be anything
         _given_up("metrics", [reader.outbox for reader in pushing], error, notes)
         if server is not None:
-            server.shutdown()
-            server.server_close()
+            server.stop()
         return NoOpMeterProvider(), None, None
     for reader in pushing:
         reader.begin()

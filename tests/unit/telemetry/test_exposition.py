@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tradewatch.semconv import METRICS
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.exposition import exposition
-from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
+from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
 RESOURCE = Resource(
     {
@@ -207,10 +207,9 @@ def test_an_exponential_histogram_is_shown_by_its_count_and_sum():
 def endpoint():
     reader = ScrapeReader()
     provider = MeterProvider([reader], RESOURCE, shutdown_on_exit=False)
-    server = ScrapeServer(0, reader)
+    server = scrape_server(0, reader)
     yield provider.get_meter("scope"), server.url
-    server.shutdown()
-    server.server_close()
+    server.stop()
     provider.shutdown()
 
 

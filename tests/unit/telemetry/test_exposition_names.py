@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from servers import SERVERS
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.telemetry.exposition import exposition
-from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
+from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
 PROMTOOL = next((one.binary for one in SERVERS if one.name == "promtool" and one.binary.exists()), None)
 FORMATS = [(parse_openmetrics, True), (parse_text, False)]
@@ -111,12 +111,11 @@ def test_half_a_surrogate_pair_does_not_cost_the_scrape(scrape):
     reader = ScrapeReader()
     provider = MeterProvider([reader], Resource({"service.name": "\udcff"}), shutdown_on_exit=False)
     provider.get_meter("m").create_gauge("g", description="\udcff").set(1, {"symbol": "a\udcff"})
-    server = ScrapeServer(0, reader)
+    server = scrape_server(0, reader)
     try:
         found = scrape(server.url)
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
         provider.shutdown()
     assert found == {("target_info", (("service_name", "?"),)): 1.0, ("g", (("symbol", "a?"),)): 1.0}
 

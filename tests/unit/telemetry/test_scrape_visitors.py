@@ -12,7 +12,8 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 
-from tradewatch.telemetry.scrape import ScrapeReader, ScrapeServer
+from tradewatch.telemetry.pages import PageServer
+from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
 EXPECTED = {("target_info", (("a", "b"),)): 1.0, ("g", ()): 1.0}
 
@@ -22,15 +23,14 @@ def server():
     reader = ScrapeReader()
     provider = MeterProvider([reader], Resource({"a": "b"}), shutdown_on_exit=False)
     provider.get_meter("m").create_gauge("g").set(1)
-    server = ScrapeServer(0, reader)
+    server = scrape_server(0, reader)
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
     provider.shutdown()
 
 
 def visited(stack, server, sent=b""):
-    visitor = stack.enter_context(socket.create_connection(("127.0.0.1", server.server_port), 10))
+    visitor = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
     visitor.sendall(sent)
     return visitor
 
@@ -67,14 +67,18 @@ def test_a_thousand_visitors_who_never_finish_cost_few_threads_and_files(server,
 
 ODD = {
     "HTTP/1.0": (b"GET /metrics HTTP/1.0\r\n\r\n", b"HTTP/1.0 200 OK"),
-    "HTTP/0.9": (b"GET /metrics\r\n\r\n", b"# HELP target_info"),
+    "lines without carriage returns": (b"GET /metrics HTTP/1.1\nAccept: */*\n\n", b"HTTP/1.0 200 OK"),
+    "HTTP/0.9": (b"GET /metrics\r\n\r\n", b"HTTP/1.0 400 "),
     "HEAD": (b"HEAD /metrics HTTP/1.1\r\n\r\n", b"HTTP/1.0 405 "),
-    "POST": (b"POST /metrics HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 501 "),
+    "POST": (b"POST /metrics HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"HTTP/1.0 405 "),
+    "a body that nobody reads": (b"POST / HTTP/1.1\r\n\r\n" + b"a" * 1_000_000, b"HTTP/1.0 405 "),
     "a huge header": (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b"HTTP/1.0 431 "),
-    "many headers": (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", b"HTTP/1.0 431 "),
-    "a huge path": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.0 414 "),
-    "a later version": (b"GET / HTTP/9.9\r\n\r\n", b"<!DOCTYPE HTML>"),
-    "other bytes": (b"\xff\x00\xfe \r\n\r\n", b"<!DOCTYPE HTML>"),
+    "many headers": (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200 + b"\r\n", b"HTTP/1.0 200 OK"),
+    "too many headers": (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 200_000 + b"\r\n", b"HTTP/1.0 431 "),
+    "a header that is none": (b"GET / HTTP/1.1\r\n:\r\nX\r\n\xff: \x00\r\n\r\n", b"HTTP/1.0 200 OK"),
+    "a huge path": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"HTTP/1.0 431 "),
+    "a later version": (b"GET / HTTP/9.9\r\n\r\n", b"HTTP/1.0 400 "),
+    "other bytes": (b"\xff\x00\xfe \r\n\r\n", b"HTTP/1.0 400 "),
 }
 
 
@@ -97,16 +101,16 @@ def test_a_visitor_who_hangs_up_says_nothing(server, scrape, capfd, until):
 
 def test_a_process_without_a_free_file_does_not_spin(server, scrape, monkeypatch, until):
     """A visitor who cannot be accepted stays in the kernel's queue: to look again at once would take a whole core."""
-    looked, accept = [], ScrapeServer.get_request
+    looked, accept = [], PageServer._accepted
 
     def counted(self):
         looked.append(1)
         return accept(self)
 
-    monkeypatch.setattr(ScrapeServer, "get_request", counted)
+    monkeypatch.setattr(PageServer, "_accepted", counted)
     come = f"""if True:
         import socket
-        visitor = socket.create_connection(("127.0.0.1", {server.server_port}))
+        visitor = socket.create_connection(("127.0.0.1", {server.port}))
         print(flush=True)
         input()
     """

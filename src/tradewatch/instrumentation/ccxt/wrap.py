@@ -164,6 +164,9 @@ class Ccxt:
                 self._wrap_methods(kind, client)
 
     def _wrap_methods(self, kind: type, client: Any) -> None:
+        # Now rather than in the bot's first call, and first: the memory that it takes for a moment serves the wrappers.
+        with failures.kept("instrumentation"):
+            endpoints_of(kind)
         self._patches.touch(kind)
         for owner in kind.__mro__:
             if owner is not object:
@@ -177,7 +180,6 @@ class Ccxt:
                     self._wrap_watching(kind, name, camel)
                 elif not _SEEN_ELSEWHERE.fullmatch(name) or name in SENDS_ORDERS:
                     self._wrap_unified(kind, name, camel)
-        endpoints_of(kind)  # read now rather than in the bot's first call
         self._classes.add(kind)
 
     def _wrap_unified(self, kind: type, name: str, camel: str) -> None:
