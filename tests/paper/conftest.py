@@ -156,7 +156,7 @@ def stream_usdm():
 
 @pytest.fixture
 def dollars(recorded, clock_at):
-    """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, depth, markets, permissions."""
+    """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, depth, markets."""
 
     def build(record=None, *, at=None, balances=None, spread_bp=2.0, depth=None, markets=(), **account):
         record = record or recorded
