@@ -319,7 +319,7 @@ def _totals(one: Pair, fills: Sequence[Trade]) -> Data:
     return {
         "cum_qty": amount(quantity),
         "cum_cost": amount(cost),
-        "avg_price": price(one, cost * ONE // quantity if quantity else 0),
+        "avg_price": amount(cost * ONE // quantity if quantity else 0),
         "fee_usd_equiv": amount(sum(_fee_value(one, fill) for fill in fills)),
     }
 
