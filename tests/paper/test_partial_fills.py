@@ -262,8 +262,13 @@ def test_the_perpetuals_user_stream(thin_contract, stream_usdm):
                 ("TRADE", "PARTIALLY_FILLED", 0.5, 1, 100.11, 100.105),
                 ("CANCELED", "CANCELED", 0, 1, 0, 100.105),
             ]
-            assert [seen(one) for one in client.orders] == [("canceled", 1.0, 0.2, 100.105)]
-            assert [one["amount"] for one in client.myTrades] == [0.5, 0.5]
+            for in_force in ("IOC", "FOK"):
+                await client.create_order(CONTRACT, "limit", "sell", 1.2, 99.89, {"timeInForce": in_force})
+            await until(lambda: sum(one["x"] == "EXPIRED" for one in reports) == 2)
+            expired = [(one["f"], float(one["z"]), one["er"]) for one in reports if one["x"] == "EXPIRED"]
+            assert expired == [("IOC", 1.0, "2"), ("FOK", 0.0, "10")]
+            assert seen(client.orders[0]) == ("canceled", 1.0, 0.2, 100.105)
+            assert [one["amount"] for one in client.myTrades] == [0.5] * 4
             await asyncio.gather(*tasks)
 
     asyncio.run(run())
