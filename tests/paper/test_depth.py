@@ -3,6 +3,7 @@
 import pytest
 
 from tradewatch import paper
+from tradewatch.paper.binance import user_data
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.market import LEVELS
 from tradewatch.paper.orders import NewOrder
@@ -84,8 +85,13 @@ def test_a_market_order_by_quote_pays_the_price_of_each_level(thin):
 
 def test_a_market_order_beyond_the_book_fills_as_far_as_it_goes(make, rows):
     exchange, _ = make(rows(FLAT), depth="0.001", balances={"USDT": "1000"})
+    heard = exchange.feed.subscribe(lambda event: getattr(event, "change", None) == "expired")
     placed, trades = exchange.submit("main", order("BUY", "2"))
     assert (placed.status, text(placed.executed), len(trades)) == ("EXPIRED", "1", LEVELS)
+    [report] = [user_data.execution_report(event) for event in heard.drain()]
+    assert (report["x"], report["X"], report["z"], report["eR"]) == (
+        "EXPIRED", "EXPIRED", "1.00000000", "INSUFFICIENT_LIQUIDITY",
+    )  # fmt: skip
     assert held(exchange, "USDT")[1] == "0"
 
 

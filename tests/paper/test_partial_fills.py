@@ -67,8 +67,11 @@ def test_binance_over_rest(thin, connect):
         assert seen(gone) == ("canceled", 1.0, 0.2, 100.105)
         immediate = client.create_order(symbol, "limit", "sell", 1.2, 99.89, {"timeInForce": "IOC"})
         assert seen(immediate) == ("expired", 1.0, 0.2, 99.895)
+        assert immediate["info"]["expiryReason"] == "UNFILLED_IOC_QUANTITY_EXPIRED"
         killed = client.create_order(symbol, "limit", "sell", 1.2, 99.89, {"timeInForce": "FOK"})
         assert (seen(killed)[:3], killed["trades"]) == (("expired", 0.0, 1.2), [])
+        assert client.fetch_order(killed["id"], symbol)["info"]["expiryReason"] == "UNFILLED_FOK_ORDER_EXPIRED"
+        assert "expiryReason" not in client.fetch_order(crossing["id"], symbol)["info"]
         waiting = client.create_order(symbol, "limit", "buy", 2, 99.9)
         clock.pass_seconds(61)
         assert seen(client.fetch_order(waiting["id"], symbol)) == ("open", 1.5, 0.5, 99.9)
