@@ -132,14 +132,16 @@ def venue():
 
     with contextlib.ExitStack() as stack:
 
-        def make(*rules, rows=None, price=100, balances=None, clock=None, limits=None, fees=None, log_file=None):
+        def make(
+            *rules, rows=None, price=100, balances=None, clock=None, limits=None, fees=None, log_file=None, depth=None
+        ):
             lines = ["open_time,open,high,low,close,volume"]
             for n, quad in enumerate(rows or [(price,) * 4] * 30):
                 lines.append(",".join([str(START_NS // 10**6 + n * 60_000), *map(str, quad), "4"]))
             record = candles.read_candles(lines, "rows")
             clock = clock or HandClock(START_NS)
             account = paper.Account(KEY, SECRET, balances or {"BTC": "100", "USDT": "1000000"})
-            exchange = paper.Exchange([paper.Market(SYMBOL, record, 20)], [account], clock, fees)
+            exchange = paper.Exchange([paper.Market(SYMBOL, record, 20, depth=depth)], [account], clock, fees)
             chosen = [faults.Rule(faults.Match(**match), faults.Fault(**fault)) for match, fault in rules]
             roomy = limits or paper.Limits(1_000_000, 100_000, 1_000_000)
             server = stack.enter_context(

@@ -83,21 +83,24 @@ def agree(snapshot, books):
     }
 
 
-@pytest.mark.parametrize("fees", ["asset received", "BNB"])
+@pytest.mark.parametrize(("fees", "depth"), [("asset received", None), ("BNB", None), ("asset received", 50_000)])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_ledger_equals_the_books(api, venue, make_bot, watch_over, application, seed, fees, until):
+def test_the_ledger_equals_the_books(api, venue, make_bot, watch_over, application, seed, fees, depth, until):
+    """With a depth (units of 10^-8 BTC) most orders take several levels, or wait for their turn and fill in parts."""
     from tradewatch.paper.fees import Fees, ThirdCurrency
 
     charged = Fees(third=ThirdCurrency("BNB", price=300 * 10**8)) if fees == "BNB" else None
     balances = {"BTC": "0.5", "USDT": "20000", **({"BNB": "1"} if fees == "BNB" else {})}
-    place = venue(rows=rows(seed), balances=balances, fees=charged)
+    place = venue(rows=rows(seed), balances=balances, fees=charged, depth=depth)
     client = api.client(place)
     watch = watch_over(make_bot(client), clock=place.clock, currency="USDT", **application.settings)
     api.do(client.fetch_balance())
     trade(api, client, place.clock, seed)
     books = place.read("/paper/books")
     trades = len(books["accounts"]["main"]["trades"])
-    assert trades > 20
+    orders = {trade["order_id"] for trade in books["accounts"]["main"]["trades"]}
+    assert len(orders) > 20
+    assert (trades > len(orders) + 20) == (depth is not None)
     until(lambda: watch.status().portfolio.fills == trades)
     tradewatch.shutdown()
     snapshot = watch.status().portfolio

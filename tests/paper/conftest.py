@@ -16,6 +16,7 @@ import pytest
 
 from tradewatch import paper
 from tradewatch.paper import candles
+from tradewatch.paper.units import parse
 
 RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
 KEY, SECRET = "paper-key", "paper-secret"
@@ -48,15 +49,15 @@ def rows():
 
 @pytest.fixture
 def make(recorded, clock_at):
-    """An exchange and its clock. Keywords: candles, at, balances, spread_bp, fees, more markets, more accounts."""
+    """An exchange and its clock. Keywords: candles, at, balances, spread_bp, depth, fees, more markets and accounts."""
 
-    def build(record=None, *, at=None, balances=None, spread_bp=2.0, fees=None, markets=(), accounts=()):
+    def build(record=None, *, at=None, balances=None, spread_bp=2.0, depth=None, fees=None, markets=(), accounts=()):
         record = record or recorded
         if at is None:
             at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
         clock = clock_at(at)
         first = paper.Account(KEY, SECRET, balances or {"BTC": "1", "USDT": "50000"})
-        market = paper.Market("BTC/USDT", record, spread_bp)
+        market = paper.Market("BTC/USDT", record, spread_bp, depth=depth and parse(depth))
         return paper.Exchange([market, *markets], [first, *accounts], clock, fees), clock
 
     return build
@@ -121,11 +122,11 @@ def connect_pro():
 def perpetual(rows, clock_at):
     """A perpetual on rows of candles, and its clock. Keywords: wallet, terms, spread_bp, more markets and accounts."""
 
-    def build(*quads, wallet="10000", terms=None, spread_bp=20.0, markets=(), accounts=()):
+    def build(*quads, wallet="10000", terms=None, spread_bp=20.0, depth=None, markets=(), accounts=()):
         record = rows(*quads)
         clock = clock_at(record.start_ns)
         first = paper.Account(KEY, SECRET, {"USDT": wallet})
-        market = paper.Market("BTC/USDT", record, spread_bp)
+        market = paper.Market("BTC/USDT", record, spread_bp, depth=depth and parse(depth))
         return paper.Perpetual([market, *markets], [first, *accounts], clock, terms), clock
 
     return build
@@ -155,9 +156,9 @@ def stream_usdm():
 
 @pytest.fixture
 def dollars(recorded, clock_at):
-    """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, markets, permissions."""
+    """An exchange as Kraken's, and its clock. Keywords: record, at, balances, spread_bp, depth, markets."""
 
-    def build(record=None, *, at=None, balances=None, spread_bp=2.0, markets=(), **account):
+    def build(record=None, *, at=None, balances=None, spread_bp=2.0, depth=None, markets=(), **account):
         record = record or recorded
         if at is None:
             at = instant("2023-03-03T00:50+00:00") if record is recorded else record.start_ns
@@ -165,7 +166,8 @@ def dollars(recorded, clock_at):
         held = balances or {"BTC": "1", "USD": "50000"}
         keys = [paper.Account(KEY, KRAKEN_SECRET, held, **account)]
         fees = paper.Fees(charged_in="quote")
-        return paper.Exchange([paper.Market("BTC/USD", record, spread_bp), *markets], keys, clock, fees), clock
+        market = paper.Market("BTC/USD", record, spread_bp, depth=depth and parse(depth))
+        return paper.Exchange([market, *markets], keys, clock, fees), clock
 
     return build
 

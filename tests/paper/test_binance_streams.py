@@ -229,6 +229,7 @@ def test_streams_are_subscribed_listed_and_left_raw_and_combined(quiet):
 
 def test_a_depth_stream_continues_the_snapshot(quiet):
     exchange, clock = quiet
+    exchange.markets["BTCUSDT"].thin(clock.began + 30 * 10**9, clock.began + 45 * 10**9, 12_500_000)
 
     async def run():
         async with paper.serve(exchange) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
@@ -239,7 +240,8 @@ def test_a_depth_stream_continues_the_snapshot(quiet):
                 last = book["lastUpdateId"]
                 for _ in range(6):
                     clock.pass_seconds(15)
-                    await asyncio.sleep(0.1)
+                    at_ns = clock.now_ns()
+                    await until(lambda at_ns=at_ns: exchange.now_ns == at_ns)
                 while True:
                     try:
                         update = json.loads((await socket.receive(0.3)).data)

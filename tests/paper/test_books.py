@@ -190,11 +190,12 @@ def simple(trades, opening, opening_price):
     return amount, cost, realised
 
 
+@pytest.mark.parametrize("depth", [None, "0.07"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_books_agree_with_a_simple_computation(make, shown, seed):
+def test_the_books_agree_with_a_simple_computation(make, shown, seed, depth):
     rng = random.Random(seed)
     walk = random_candles("20000", START, 500, seed, volatility_bp=20)
-    exchange, clock = make(walk, balances={"BTC": "3", "USDT": "60000"})
+    exchange, clock = make(walk, balances={"BTC": "3", "USDT": "60000"}, depth=depth)
     tell(exchange)
     for _ in range(150):
         clock.pass_seconds(60 * rng.uniform(0.1, 3))

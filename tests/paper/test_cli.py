@@ -88,13 +88,14 @@ def test_a_client_with_the_options_of_the_command(start, connect, tmp_path):
     process, line = start(
         "--json", "--account", "paper-key:paper-secret", "--balance", "BTC=0.5,USDT=100,EUR=3", "--spread-bp", "0",
         "--taker-fee", "0", "--scenario", str(scenario), "--log-file", str(log),
-        "--candles", "random:200", "--start", "2024-01-01T00:00Z", "--seed", "4",
+        "--candles", "random:200", "--start", "2024-01-01T00:00Z", "--seed", "4", "--depth", "0.04",
     )  # fmt: skip
     client = connect(type("Server", (), {"url": json.loads(line)["url"]}))
     assert client.fetch_balance()["total"] == {"BTC": 0.5, "USDT": 100.0, "EUR": 3.0}
     order = client.create_order("BTC/USDT", "market", "buy", 0.1)
     assert order["average"] == pytest.approx(200, rel=0.05)
     assert order["fee"]["cost"] == 0
+    assert [trade["amount"] for trade in order["trades"]] == [0.04, 0.04, 0.02]
     with pytest.raises(Exception, match="418"):
         client.fetch_order_book("BTC/USDT")
     process.send_signal(signal.SIGTERM)
@@ -141,6 +142,8 @@ def test_a_taken_port_is_named():
         (["--start", "2023-03-05T00:00Z"], "from 2023-03-03T00:00:00+00:00, before 2023-03-05T00:00:00+00:00"),
         (["--speed", "0"], "--speed 0.0: accepted is a number above 0, below 1000000"),
         (["--port", "70000"], "--port 70000: accepted is 0 to 65535"),
+        (["--depth", "some"], "--depth some: accepted is an amount of base such as 0.5"),
+        (["--depth", "0"], "BTC/USDT: depth 0.00000000; accepted is 0.00001000 and more"),
         (["--spread-bp", "-1"], "spread -1.0 bp; accepted is 0 or more, below 20000"),
         (["--maker-fee", "0.6"], "--maker-fee 0.6: accepted is a rate below 0.5, such as 0.001"),
         (["--taker-fee", "x"], "--taker-fee x: accepted is a rate such as 0.001"),

@@ -242,12 +242,16 @@ def test_accounts_do_not_see_each_other(make, rows):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 30 * 60 * 10**9), max_size=12), st.integers(0, 1000))
-def test_fills_do_not_depend_on_when_anybody_asks(pauses, seed):
+@given(
+    st.lists(st.integers(1, 30 * 60 * 10**9), max_size=12),
+    st.integers(0, 1000),
+    st.sampled_from([None, ONE // 20, ONE // 2]),
+)
+def test_fills_do_not_depend_on_when_anybody_asks(pauses, seed, depth):
     def run(stops):
         clock = Clock(WALK.start_ns)
         exchange = paper.Exchange(
-            [paper.Market("BTC/USDT", WALK, 2.0)],
+            [paper.Market("BTC/USDT", WALK, 2.0, depth=depth)],
             [paper.Account(name, "s", {"BTC": "50", "USDT": "5000"}, name) for name in ("main", "second")],
             clock,
         )
@@ -281,12 +285,16 @@ def test_fills_do_not_depend_on_when_anybody_asks(pauses, seed):
         max_size=40,
     ),
     st.booleans(),
+    st.sampled_from([None, ONE // 1000, ONE // 50]),
+    st.sampled_from(["received", "quote"]),
 )
-def test_money_is_neither_made_nor_lost(actions, third):
+def test_money_is_neither_made_nor_lost(actions, third, depth, charged_in):
     clock = Clock(WALK.start_ns)
     opening = {"BTC": "20", "USDT": "2000", "BNB": "0.01"}
-    fees = Fees(maker=ONE // 1250, taker=ONE // 800, third=ThirdCurrency("BNB", price=parse("250")) if third else None)
-    exchange = paper.Exchange([paper.Market("BTC/USDT", WALK, 5.0)], [paper.Account("k", "s", opening)], clock, fees)
+    third_currency = ThirdCurrency("BNB", price=parse("250")) if third else None
+    fees = Fees(maker=ONE // 1250, taker=ONE // 800, third=third_currency, charged_in=charged_in)
+    market = paper.Market("BTC/USDT", WALK, 5.0, depth=depth)
+    exchange = paper.Exchange([market], [paper.Account("k", "s", opening)], clock, fees)
     for kind, size, price, in_force in actions:
         clock.now += size * 10_000
         exchange.advance()
@@ -321,9 +329,14 @@ def check_conserved(exchange, opening):
     locked = dict.fromkeys(opening, 0)
     for resting in exchange.open_orders("main"):
         if resting.side == "BUY":
-            locked["USDT"] += resting.price * resting.quantity // ONE
+            worth = resting.price * resting.left // ONE
+            locked["USDT"] += worth + (worth // 1250 if resting.fee_in == "quote" else 0)
         else:
-            locked["BTC"] += resting.quantity
+            locked["BTC"] += resting.left
+    for placed in exchange.orders("main"):
+        fills = [trade for trade in exchange.trades("main") if trade.order_id == placed.order_id]
+        assert placed.executed == sum(trade.quantity for trade in fills)
+        assert placed.quote_executed == sum(trade.quote_amount for trade in fills)
     held = exchange.holdings("main")
     assert {code: one.free + one.locked for code, one in held.items()} == expected
     assert {code: one.locked for code, one in held.items()} == locked

@@ -235,6 +235,7 @@ async def test_the_sdk_accepts_every_checksum_of_a_moving_book(rows, dollars, mo
     """Its order book client compares each update's checksum with its own and says where they differ."""
     record = rows((100, 130, 70, 100), (100, 120, 50, 110))
     exchange, clock = dollars(record, spread_bp=7)
+    exchange.markets["BTCUSD"].thin(record.start_ns + 10 * 10**9, record.start_ns + 20 * 10**9, 12_500_000)
     updates, errors = [], []
 
     async def heard(pair, message):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tradewatch import paper
 from tradewatch.paper.faults import Fault, Faults, Latency, Match, Rule
 from tradewatch.paper.replay import RecordError, load_record, recorded
+from tradewatch.paper.scenario import read_scenario
 
 SYMBOL = "BTC/USDT"
 ORDER = Match(operation="order_place")
@@ -146,6 +147,39 @@ def test_a_price_gap_moves_the_market_and_fills_what_it_passes(faulty, connect, 
         assert [(one["order"], one["price"], one["timestamp"]) for one in filled] == [
             (resting["id"], 90.0, pytest.approx(start // 10**6 + 120_000, abs=1)),
         ]  # fmt: skip
+
+
+THIN = """
+rules:
+  - match: {from: 2023-03-03T00:02Z, until: 2023-03-03T00:04Z}
+    fault: {kind: thin_book, depth: 0.2, market: BTC/USDT}
+"""
+
+
+def test_a_book_thins_out_for_a_while_and_orders_fill_in_parts(faulty, connect):
+    with faulty(*read_scenario(THIN, "thin")) as server:
+        client = connect(server)
+        seen = []
+        for _ in range(5):
+            order = client.create_order(SYMBOL, "limit", "buy", 0.5, 100.11, {"timeInForce": "IOC"})
+            book = client.fetch_order_book(SYMBOL)
+            seen.append((order["status"], order["filled"], len(order["trades"]), book["asks"][0][1]))
+            faulty.clock.pass_seconds(60)
+        assert seen == [("closed", 0.5, 1, 9000.0)] * 2 + [("expired", 0.4, 2, 0.2)] * 2 + [("closed", 0.5, 1, 9000.0)]
+
+
+def test_the_book_can_be_thinned_while_it_runs_from_then_on(faulty, connect):
+    with faulty() as server:
+        client = connect(server)
+        resting = client.create_order(SYMBOL, "limit", "buy", 1.5, 99.9)
+        faulty.clock.pass_seconds(119)
+        assert client.fetch_order(resting["id"], SYMBOL)["filled"] == 0
+        change(server, "POST", THIN)
+        faulty.clock.pass_seconds(42)
+        # 0.2 is all that can stand before it by now; sellers bring 1 at 140 s.
+        assert client.fetch_order(resting["id"], SYMBOL)["filled"] == 0.8
+        faulty.clock.pass_seconds(20)
+        assert client.fetch_order(resting["id"], SYMBOL)["filled"] == 1.5
 
 
 def test_faults_are_put_in_and_taken_out_while_it_runs(faulty, connect, read):

@@ -228,13 +228,13 @@ STEPS = st.lists(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(steps=STEPS, seed=st.integers(0, 10_000))
-def test_the_books_agree_with_the_exchange_after_any_history(clock_at, steps, seed):
+@given(steps=STEPS, seed=st.integers(0, 10_000), depth=st.sampled_from([None, ONE // 100, ONE // 2]))
+def test_the_books_agree_with_the_exchange_after_any_history(clock_at, steps, seed, depth):
     candles = paper.random_candles("100", 1_677_801_600 * 10**9, 120, seed, volatility_bp=80)
     clock = clock_at(candles.start_ns)
     terms = paper.Terms(funding_interval_ns=600 * 10**9)
     exchange = paper.Perpetual(
-        [paper.Market("BTC/USDT", candles)], [paper.Account("k", "s", {"USDT": "500"})], clock, terms
+        [paper.Market("BTC/USDT", candles, depth=depth)], [paper.Account("k", "s", {"USDT": "500"})], clock, terms
     )
     rng = random.Random(seed)
     for side, kind, tenths, offset in steps:
@@ -257,6 +257,11 @@ def test_the_books_agree_with_the_exchange_after_any_history(clock_at, steps, se
         clock.pass_seconds(60 * (rng.choice([0, 0.1, 1, 4])))
         exchange.advance()
     wallet, book = exchange.wallet("main"), exchange.books.read()["main"].get(SYMBOL)
+    for order in wallet.orders.values():
+        fills = [one for one in wallet.fills if one.order_id == order.order_id]
+        assert (order.executed, order.quote_executed) == (
+            sum(one.quantity for one in fills), sum(one.quote_amount for one in fills),
+        )  # fmt: skip
     held = Fraction(wallet.balance, ONE)
     assert abs(held - exchange.books.wallet("main")) <= Fraction(len(wallet.fills), ONE)
     assert sum(one.amount for one in wallet.incomes) == wallet.balance - parse("500")

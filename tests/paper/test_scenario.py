@@ -91,7 +91,8 @@ MS = (
         (one(fault="{}"), "f:3: kind: is missing"),
         (one(fault="{kind: crash}"),
          "f:3: kind: 'crash' is not accepted; accepted is latency, clock_skew, false_tick, rate_limit, ban, nonce, "
-         "maintenance, server_error, timeout, reset, half_json, drop, silence, lose, repeat, late, reorder, price_gap"),
+         "maintenance, server_error, timeout, reset, half_json, drop, silence, lose, repeat, late, reorder, price_gap, "
+         "thin_book"),
         (one("{channel: book}"),
          "f:2: channel: is not of the fault ban; accepted are operation, method, path, nth, every, probability, "
          "from, until"),
@@ -100,6 +101,9 @@ MS = (
         (one("{nth: 1}", "{kind: price_gap, factor: 0.9}"),
          "f:2: nth: is not of the fault price_gap; accepted are from, until"),
         (one("{}", "{kind: price_gap, factor: 0.9}"), "f:2: from: is missing; a price gap needs its instant"),
+        (one("{}", "{kind: thin_book, depth: 1}"), "f:2: from: is missing; a thin book needs its instant"),
+        (one("{from: 2023-03-03T01:00Z}", "{kind: thin_book, depth: 0}"),
+         "f:3: depth: 0 is not accepted; accepted is an amount of base at each level, such as 0.05"),
         (one("{channel: book}", "{kind: false_tick, factor: 2}"),
          "f:2: channel: 'book' is not accepted; accepted is quote for false ticks on streams, or none for those in "
          "answers"),

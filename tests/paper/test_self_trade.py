@@ -1,9 +1,12 @@
-"""Orders that would meet own ones: which expire, and what clients are told (Binance's selfTradePreventionMode)."""
+"""Orders that would meet own ones: which expire, and what clients are told: selfTradePreventionMode and stptype."""
 
 import pytest
 
 from tradewatch import paper
 from tradewatch.paper.binance import user_data
+from tradewatch.paper.kraken import channels
+from tradewatch.paper.kraken.names import names_of
+from tradewatch.paper.kraken.parameters import from_websocket
 from tradewatch.paper.orders import NewOrder
 from tradewatch.paper.units import ONE
 
@@ -69,6 +72,39 @@ def test_a_sell_meets_its_own_bid_and_an_order_that_only_makes_meets_none(make, 
     for kind, status in (("LIMIT_MAKER", "NEW"), ("LIMIT", "EXPIRED_IN_MATCH")):
         asked = NewOrder("BTCUSDT", "SELL", kind, quantity=ONE // 4, price=100 * ONE, self_trade=TAKER)
         assert exchange.submit("main", asked)[0].status == status
+
+
+@pytest.mark.parametrize(
+    ("asked", "statuses"),
+    [
+        ({}, ["open", "canceled"]),
+        ({"stptype": "cancel-newest"}, ["open", "canceled"]),
+        ({"stptype": "cancel-oldest"}, ["canceled", "closed"]),
+        ({"stptype": "cancel-both"}, ["canceled", "canceled"]),
+    ],
+)
+def test_kraken_prevents_it_unless_told_how_by_ending_the_newest(dollars, rows, connect_kraken, asked, statuses):
+    exchange, _ = dollars(rows(FLAT, FLAT), spread_bp=200, balances={"BTC": "1", "USD": "1000"})
+    heard = exchange.feed.subscribe(lambda event: getattr(event, "reason", None) is not None)
+    with paper.serve_in_thread(exchange, venue="kraken") as server:
+        client = connect_kraken(server)
+        placed = [
+            client.create_order("BTC/USD", "limit", "sell", 0.5, 100),
+            client.create_order("BTC/USD", "market", "buy", 0.5, None, asked),
+        ]
+        assert [client.fetch_order(one["id"])["status"] for one in placed] == statuses
+        with pytest.raises(Exception, match="EGeneral:Invalid arguments:stptype"):
+            client.create_order("BTC/USD", "market", "buy", 0.5, None, {"stptype": "cancel_both"})
+    ended = heard.drain()
+    assert len(ended) == statuses.count("canceled")
+    for event in ended:
+        [told] = channels.changed(names_of(exchange), event, [], every_state=True)
+        assert (told["exec_type"], told["reason"]) == ("canceled", "Self trade prevented")
+
+
+def test_kraken_spells_it_with_underscores_over_the_websocket():
+    asked = {"order_type": "market", "side": "buy", "symbol": "BTC/USD", "order_qty": 1, "stp_type": "cancel_both"}
+    assert from_websocket(asked)["stptype"] == "cancel-both"
 
 
 def test_clients_are_told_in_binances_words(waiting, connect):

@@ -222,6 +222,8 @@ async def test_balances_tell_lines_of_the_statement(line):
 
 async def test_a_book_is_kept_from_its_updates(line, rows):
     found = await line(record=rows((100, 130, 70, 100), (100, 120, 50, 110)), spread_bp=9)
+    began = found.clock.now_ns()
+    found.exchange.markets["BTCUSD"].thin(began + 10 * 10**9, began + 30 * 10**9, parse("0.125"))
     await found.ask("subscribe", channel="book", symbol=[SYMBOL], depth=25)
     snapshot = (await found.next("book"))["data"][0]
     sides = {side: {one["price"]: one["qty"] for one in snapshot[side]} for side in ("bids", "asks")}
@@ -241,6 +243,7 @@ async def test_a_book_is_kept_from_its_updates(line, rows):
                     levels.pop(one["price"], None)
             kept = sorted(levels, reverse=side == "bids")[:25]
             sides[side] = {level: levels[level] for level in kept}
+        assert {float(size) for levels in sides.values() for size in levels.values()} == {quote.size / 1e8}
         best = max(sides["bids"]), min(sides["asks"])
         assert tuple(map(float, best)) == (quote.bid / 1e8, quote.ask / 1e8)
         texts = [

@@ -58,6 +58,7 @@ def error(wire, request):
 
 
 MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"}
+RESTING = {**MARKET, "type": "LIMIT", "timeInForce": "GTC", "price": "90"}
 LIMIT = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1", "price": "99"}
 
 
@@ -243,15 +244,37 @@ def test_weight_is_counted_by_the_minute_and_refused_over_the_limit(wire, wall):
     assert wire.answer(Request("GET", "/api/v3/ping")).headers["x-mbx-used-weight-1m"] == "1"
 
 
-def test_orders_are_counted_by_ten_seconds_and_refused_over_the_limit(wire, wall):
-    answers = [wire.answer(signed("POST", "/api/v3/order", **MARKET)) for _ in range(4)]
+def test_unfilled_orders_are_counted_by_ten_seconds_and_refused_over_the_limit(wire, wall):
+    answers = [wire.answer(signed("POST", "/api/v3/order", **RESTING)) for _ in range(4)]
     assert [answer.headers.get("x-mbx-order-count-10s") for answer in answers] == ["1", "2", "3", None]
-    assert error(wire, signed("POST", "/api/v3/order", **MARKET)) == (
+    assert error(wire, signed("POST", "/api/v3/order", **RESTING)) == (
         429, -1015, "Too many new orders; current limit is 3 orders per 10 SECOND.",
     )  # fmt: skip
     wall.ms += 10_000
-    placed = wire.answer(signed("POST", "/api/v3/order", **MARKET, recvWindow=20_000))
+    placed = wire.answer(signed("POST", "/api/v3/order", **RESTING, recvWindow=20_000))
     assert (placed.headers["x-mbx-order-count-10s"], placed.headers["x-mbx-order-count-1d"]) == ("1", "4")
+
+
+def test_an_orders_first_fill_takes_one_from_the_counts_as_taker_and_five_as_maker(make, rows, wall):
+    """The table of faqs/order_count_decrement.md: orders that trade may be followed by others."""
+    exchange, clock = make(rows(*[(100, 100, 100, 100)] * 3), spread_bp=20, depth="0.5")
+    wire = binance_spot(exchange, Limits(), wall)
+
+    def place(**order):
+        answer = wire.answer(signed("POST", "/api/v3/order", **{**RESTING, **order}))
+        return answer.headers["x-mbx-order-count-10s"]
+
+    def counted():
+        return [one["count"] for one in ask(wire, signed("GET", "/api/v3/rateLimit/order"))[1]]
+
+    assert [place(), place(price="100.11", quantity="1.2")] == ["1", "2"]
+    assert counted() == [1, 1]  # the second was filled in part
+    assert (place(timeInForce="FOK", price="100.10"), counted()) == ("2", [2, 2])  # nothing of it was
+    assert [place(price="99.9") for _ in range(5)] == ["3", "4", "5", "6", "7"]
+    clock.pass_seconds(21)  # a seller brings 1: to the rest of the second, whose first fill was before, and to 99.90
+    assert counted() == [2, 2]
+    clock.pass_seconds(60)
+    assert counted() == [0, 0]
 
 
 def test_pages_of_orders_and_trades(wire, wall):

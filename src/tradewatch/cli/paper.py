@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -56,6 +57,8 @@ Examples:
       Both in one process, on one clock: Binance at port 8123, Kraken at 8124.
   tradewatch paper --venue binanceusdm --balance USDT=5000 --speed 60
       Binance's USD-M perpetual (ccxt.binanceusdm), for positions, leverage, funding and liquidation.
+  tradewatch paper --depth 0.05 --speed 60
+      A thin book: orders larger than 0.05 BTC fill in parts, resting ones wait their turn.
   tradewatch paper --replay requests.jsonl
       The faults of a recorded run again, request by request.
 
@@ -72,7 +75,7 @@ DELETE /paper/faults takes all out. SIGINT or SIGTERM ends it.
 \b
 A scenario is a list of rules: rules: [{match: {operation: order_place, nth: 2}, fault: {kind: timeout}}].
 Faults of requests: latency, clock_skew, false_tick, rate_limit, ban, nonce, maintenance, server_error, timeout, reset,
-half_json; of websocket messages: drop, silence, lose, repeat, late, reorder; of the market: price_gap.
+half_json; of websocket messages: drop, silence, lose, repeat, late, reorder; of the market: price_gap, thin_book.
 """
 
 
@@ -103,6 +106,11 @@ half_json; of websocket messages: drop, silence, lose, repeat, late, reorder; of
 @click.option("--replay", metavar="FILE", help="A request log; its faults happen again, after those of --scenario.")
 @click.option("--port", default=0, show_default=True, help="On 127.0.0.1; 0 takes a free one.")
 @click.option("--spread-bp", default=2.0, show_default=True, help="Bid to ask in basis points of the mid.")
+@click.option(
+    "--depth", metavar="BASE",
+    help="What stands at each level of the book, so that orders fill in parts and wait their turn. Default: ample, "
+    "orders fill whole.",
+)  # fmt: skip
 @click.option("--maker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0002.")
 @click.option("--taker-fee", help="Rate. Default 0.001; of binanceusdm, on the notional, 0.0005.")
 @click.option(
@@ -136,6 +144,7 @@ def paper(
     replay: str | None,
     port: int,
     spread_bp: float,
+    depth: str | None,
     maker_fee: str | None,
     taker_fee: str | None,
     funding_rate: str,
@@ -165,7 +174,9 @@ def paper(
     chosen = tuple(dict.fromkeys(venues)) or ("binance",)
     held = _balances(balance)
     keys = {venue: _accounts(accounts or (DEFAULT_ACCOUNTS[venue],), held, venue) for venue in chosen}
-    markets = {venue: _markets(names, candles, start, start_ns, seed=seed, spread_bp=spread_bp) for venue in chosen}
+    size = _parsed("--depth", depth, units.parse, "an amount of base such as 0.5") if depth is not None else None
+    make = partial(_markets, names, candles, start, start_ns, seed=seed, spread_bp=spread_bp, depth=size)
+    markets = {venue: make() for venue in chosen}
     fees = {venue: _fees(venue, maker_fee, taker_fee, _third(fee_currency, fee_price)) for venue in chosen}
     funding = _funding(funding_rate)
     try:
@@ -275,7 +286,14 @@ def _third(currency: str | None, price: str | None) -> ThirdCurrency | None:
 
 
 def _markets(
-    symbols: tuple[str, ...], given: tuple[str, ...], start: str, start_ns: int, *, seed: int, spread_bp: float
+    symbols: tuple[str, ...],
+    given: tuple[str, ...],
+    start: str,
+    start_ns: int,
+    *,
+    seed: int,
+    spread_bp: float,
+    depth: int | None,
 ) -> list[Market]:
     if not given:
         if symbols != ("BTC/USDT",):
@@ -292,7 +310,7 @@ def _markets(
             )
             raise _refused("--start", start, f"an instant within {source}: from {first}, before {last}")
         try:
-            markets.append(Market(symbol, candles, spread_bp))
+            markets.append(Market(symbol, candles, spread_bp, depth=depth))
         except ValueError as error:
             raise click.ClickException(str(error)) from error
     if len({market.instrument.id for market in markets}) != len(markets):

@@ -96,6 +96,14 @@ class State:
             return None
         return order
 
+    def keep(self, order: Order) -> None:
+        """Put an order where it belongs, as it stands now."""
+        self.orders[order.order_id] = order
+        if order.is_open:
+            self.open[order.order_id] = order
+        else:
+            self.open.pop(order.order_id, None)
+
     def reserve(self, currency: str, amount: int) -> None:
         """Lock what an order may need; a negative amount frees it."""
         held = self.holdings[currency]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from tradewatch.paper import matching
@@ -18,23 +20,31 @@ MAX_OPEN_ORDERS = 200
 class Admitted(msgspec.Struct, frozen=True):
     """An order past all checks.
 
-    `price` is 0 for market orders; `trade_price` what it trades at if it does, else its own; `reserve` of `currency`
-    is to be locked for it, with the fee where the fee is in that currency.
+    `price` is 0 for market orders; `reserves` of `currency` are to be locked for it, with the fee where the fee is in
+    that currency: at first, and after each level that it takes.
     """
 
-    outcome: matching.Outcome
+    arrival: matching.Arrival
     price: int
     quantity: int
-    trade_price: int
     currency: str
-    reserve: int
+    reserves: tuple[int, ...]
     fee_in: FeeIn
 
 
 def admit(
-    request: NewOrder, market: Market, state: State, fees: Fees, *, now_ns: int, replacing: Order | None = None
+    request: NewOrder,
+    market: Market,
+    state: State,
+    fees: Fees,
+    *,
+    now_ns: int,
+    replacing: Order | None = None,
+    executed: int = 0,
 ) -> Admitted:
     """Judge an order; `replacing` is an open one whose money and client id it takes over.
+
+    `executed` of the quantity has been traded before, by an order that is amended.
 
     Raises:
         Refusal: market_closed, price, quantity, notional, would_take, duplicate_client_id, too_many_orders,
@@ -44,7 +54,16 @@ def admit(
     if now_ns >= market.end_ns:
         raise Refusal("market_closed")
     price, quantity = _checked(request, instrument, quote)
-    outcome = matching.outcome(request, quote)
+    if quantity <= executed:
+        raise Refusal("quantity")
+    arrived = matching.arrival(
+        request.side,
+        quantity - executed,
+        None if request.type == "MARKET" else price,
+        quote,
+        instrument.tick,
+        in_force="GTX" if request.type == "LIMIT_MAKER" else request.time_in_force,
+    )
     if request.client_id is not None:
         known = state.by_client.get((request.symbol, request.client_id))
         if known in state.open and (replacing is None or known != replacing.order_id):
@@ -52,18 +71,19 @@ def admit(
     others = sum(order.symbol == request.symbol for order in state.open.values()) - (replacing is not None)
     if others >= MAX_OPEN_ORDERS:
         raise Refusal("too_many_orders")
-    trade_price = matching.touch(request.side, quote) if outcome == "fill" else price
     fee_in = request.fee_in or fees.charged_in
-    rate = fees.taker if outcome == "fill" else fees.maker
-    currency, reserve = _needed(instrument, request.side, trade_price, quantity, fee_in=fee_in, rate=rate)
+    needs = partial(reserved, instrument, request.side, fee_in=fee_in)
+    reserves = [needs(price, arrived.rests, rate=fees.maker)]
+    for take in reversed(arrived.takes):
+        reserves.insert(0, reserves[0] + needs(take.price, take.quantity, rate=fees.taker))
+    currency = gives(instrument, request.side)
     free = state.holdings[currency].free
-    if replacing is not None and _gives(instrument, replacing.side) == currency:
+    if replacing is not None and gives(instrument, replacing.side) == currency:
         free += replacing.reserved
-    if free < max(
-        reserve, _needed(instrument, request.side, price or trade_price, quantity, fee_in=fee_in, rate=rate)[1]
-    ):
+    rate = fees.taker if arrived.takes else fees.maker
+    if free < max(reserves[0], needs(price, quantity - executed, rate=rate)):
         raise Refusal("insufficient_balance")
-    return Admitted(outcome, price, quantity, trade_price, currency, reserve, fee_in)
+    return Admitted(arrived, price, quantity, currency, tuple(reserves), fee_in)
 
 
 def _checked(request: NewOrder, instrument: Instrument, quote: Quote) -> tuple[int, int]:
@@ -80,15 +100,12 @@ def _checked(request: NewOrder, instrument: Instrument, quote: Quote) -> tuple[i
     return price, quantity
 
 
-def _gives(instrument: Instrument, side: Side) -> str:
+def gives(instrument: Instrument, side: Side) -> str:
+    """Which currency an order of a side gives."""
     return instrument.quote if side == "BUY" else instrument.base
 
 
-def _needed(
-    instrument: Instrument, side: Side, price: int, quantity: int, *, fee_in: FeeIn, rate: int
-) -> tuple[str, int]:
-    """Which currency an order gives, and how much of it, with the fee if that is in the same currency."""
+def reserved(instrument: Instrument, side: Side, price: int, quantity: int, *, fee_in: FeeIn, rate: int) -> int:
+    """What an order gives for a quantity at a price, with the fee if that is in the same currency."""
     amount = instrument.notional(price, quantity) if side == "BUY" else quantity
-    if fee_in == ("quote" if side == "BUY" else "base"):
-        amount += fee_of(rate, amount)
-    return _gives(instrument, side), amount
+    return amount + fee_of(rate, amount) if fee_in == ("quote" if side == "BUY" else "base") else amount

@@ -7,7 +7,7 @@ out of an account (`?account=&currency=&amount=&fee=`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl
 
@@ -49,12 +49,17 @@ def answer(server: PaperServer, method: str, path: str, query: str, body: str) -
     return _json(shown)
 
 
-def gap_prices(markets: Iterable[Market], rules: Iterable[Rule], now_ns: int) -> None:
-    """Move prices as the price gaps among the rules say; what has been stays."""
+def change_markets(markets: Collection[Market], rules: Iterable[Rule], now_ns: int) -> None:
+    """Move prices and leave less depth as the rules say that are of the market; what has been stays."""
     for rule in rules:
-        for market in markets if rule.fault.kind == "price_gap" else ():
-            if rule.fault.market in (None, market.instrument.symbol):
-                market.gap(max(rule.match.from_ns or 0, now_ns), rule.match.until_ns, rule.fault.factor)
+        fault, from_ns, until_ns = rule.fault, max(rule.match.from_ns or 0, now_ns), rule.match.until_ns
+        for market in markets:
+            if fault.market not in (None, market.instrument.symbol):
+                continue
+            if fault.kind == "price_gap":
+                market.gap(from_ns, until_ns, fault.factor)
+            elif fault.kind == "thin_book":
+                market.thin(from_ns, until_ns, max(fault.depth, market.instrument.step))
 
 
 def _change_faults(server: PaperServer, method: str, body: str) -> web.Response:
@@ -65,7 +70,7 @@ def _change_faults(server: PaperServer, method: str, body: str) -> web.Response:
         rules = read_scenario(body, "faults")
     except ScenarioError as error:
         return web.Response(status=400, text=f"{error}\n")
-    gap_prices(server.exchange.markets.values(), rules, server.exchange.advance())
+    change_markets(server.exchange.markets.values(), rules, server.exchange.advance())
     server.faults.add(rules)
     return _json(server.faults.rules)
 

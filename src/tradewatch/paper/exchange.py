@@ -1,8 +1,9 @@
 """The exchange without its wire: accounts, orders and fills over simulated time. No input or output.
 
 `advance` alone moves time: it carries the markets on to the present of the clock handed in and fills resting orders at
-the instants at which the path reached them, so a fill does not depend on when anybody asks. Everything else happens at
-`now_ns`, the instant that was last advanced to; a wire advances once a request.
+the instants at which the path passed them or, where depth is limited, prints came to them: a fill does not depend on
+when anybody asks. Everything else happens at `now_ns`, the instant that was last advanced to; a wire advances once a
+request.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from tradewatch.model.clock import Clock
-from tradewatch.paper import matching, units
+from tradewatch.paper import matching, queue, units
 from tradewatch.paper.accounts import Account, Entry, Holding, State, Transfer
-from tradewatch.paper.admission import Admitted, admit
+from tradewatch.paper.admission import Admitted, admit, reserved
 from tradewatch.paper.errors import Refusal
-from tradewatch.paper.feed import prints_between
+from tradewatch.paper.feed import Printed, prints_between
 from tradewatch.paper.fees import Fees
 from tradewatch.paper.floor import Floor
 from tradewatch.paper.journal import Journal
 from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.matching import Take
 from tradewatch.paper.orders import NewOrder, Order, OrderType, Trade
 from tradewatch.paper.settlement import Settlement
+from tradewatch.paper.tape import Print
 
 
 class Exchange(Floor):
@@ -58,31 +61,16 @@ class Exchange(Floor):
     def advance(self) -> int:
         """Carry every market on to the present; returns it, epoch nanoseconds of simulated time."""
         now_ns = max(self.clock.now_ns(), self.now_ns)
-        due: list[tuple[int, int, str, Order, bool]] = []
-        for name, state in self._states.items():
-            for symbol in {order.symbol for order in state.open.values()}:
-                resting = [order for order in state.open.values() if order.symbol == symbol]
-                due += (
-                    (at_ns, order.order_id, name, order, True)
-                    for at_ns, order in matching.crossings(self.markets[symbol], resting, self.now_ns, now_ns)
-                )
-                filled = {order_id for _, order_id, *_ in due}
-                due += (
-                    (order.expires_ns, order.order_id, name, order, False)
-                    for order in resting
-                    if order.expires_ns is not None and order.expires_ns <= now_ns and order.order_id not in filled
-                )
         prints = prints_between(self.markets.values(), self.now_ns, now_ns) if self.feed.is_heard else []
-        for at_ns, _, name, order, is_fill in sorted(due, key=lambda happens: happens[:2]):
-            while prints and prints[0].print.at_ns <= at_ns:
-                self.feed.publish(prints.pop(0))
-            if is_fill:
-                self._settlement.fill(self._states[name], order, order.price, "maker", at_ns)
-            else:
-                self._settlement.end(self._states[name], order, "EXPIRED", at_ns, change="expired")
-        for printed in prints:
-            self.feed.publish(printed)
-        self.now_ns = now_ns
+        while True:
+            at_ns, met = self.next_prints(
+                {order.symbol for state in self._states.values() for order in state.open.values()}, now_ns
+            )
+            self._pass(at_ns, prints)
+            for symbol, printed in met:
+                self._meet(symbol, printed)
+            if at_ns == now_ns:
+                break
         self.publish_quotes()
         return now_ns
 
@@ -110,8 +98,10 @@ class Exchange(Floor):
     ) -> tuple[Order, list[Trade]]:
         """Change price or quantity of an open order, which keeps its ids; None leaves what it was.
 
+        It keeps its place in the queue if its price stays and its quantity does not grow.
+
         Raises:
-            Refusal: order_not_open, or as `submit`; the order then stands as before.
+            Refusal: order_not_open, quantity that is traded already, or as `submit`; the order then stands as before.
         """
         state = self._states[account]
         order = self._open(state, order_id)
@@ -125,22 +115,28 @@ class Exchange(Floor):
             price=order.price if price is None else price,
             fee_in=order.fee_in,
         )
-        admitted = admit(request, self.markets[order.symbol], state, self.fees, now_ns=self.now_ns, replacing=order)
-        state.reserve(admitted.currency, admitted.reserve - order.reserved)
+        market = self.markets[order.symbol]
+        admitted = admit(
+            request, market, state, self.fees, now_ns=self.now_ns, replacing=order, executed=order.executed
+        )
+        place = self._place_of(request, admitted)
+        if admitted.price == order.price and admitted.quantity <= order.quantity and not admitted.arrival.takes:
+            place = queue.Place(order.ahead, order.through)
+        state.reserve(admitted.currency, admitted.reserves[0] - order.reserved)
         amended = msgspec.structs.replace(
             order,
             price=admitted.price,
             quantity=admitted.quantity,
-            reserved=admitted.reserve,
+            reserved=admitted.reserves[0],
             updated_ns=self.now_ns,
+            ahead=place.ahead,
+            through=place.through,
         )
-        state.open[order_id] = state.orders[order_id] = amended
+        state.keep(amended)
         state.updated_ns = self.now_ns
         self._settlement.tell(state, "amended", amended, (admitted.currency,), self.now_ns)
-        if admitted.outcome != "fill":
-            return amended, []
-        trade = self._settlement.fill(state, amended, admitted.trade_price, "taker", self.now_ns)
-        return state.orders[order_id], [trade]
+        trades = self._take(state, order_id, admitted)
+        return state.orders[order_id], trades
 
     def replace(self, account: str, order_id: int, request: NewOrder) -> tuple[Order, list[Trade]]:
         """Cancel an open order and place another with its money, or do neither.
@@ -244,6 +240,55 @@ class Exchange(Floor):
         """When the account last changed; 0 if it never did."""
         return self._states[account].updated_ns
 
+    def _pass(self, now_ns: int, prints: list[Printed]) -> None:
+        """Carry the markets on, with what the path passes and what expires; takes the prints that it has told."""
+        due: list[tuple[int, int, str, Order, bool]] = []
+        for name, state in self._states.items():
+            for symbol in {order.symbol for order in state.open.values()}:
+                resting = [order for order in state.open.values() if order.symbol == symbol]
+                due += (
+                    (at_ns, order.order_id, name, order, True)
+                    for at_ns, order in matching.crossings(self.markets[symbol], resting, self.now_ns, now_ns)
+                )
+                filled = {order_id for _, order_id, *_ in due}
+                due += (
+                    (order.expires_ns, order.order_id, name, order, False)
+                    for order in resting
+                    if order.expires_ns is not None and order.expires_ns <= now_ns and order.order_id not in filled
+                )
+        for at_ns, _, name, order, is_fill in sorted(due, key=lambda happens: happens[:2]):
+            while prints and prints[0].print.at_ns <= at_ns:
+                self.feed.publish(prints.pop(0))
+            if is_fill:
+                self._fill_resting(self._states[name], order, order.left, at_ns)
+            else:
+                self._settlement.end(self._states[name], order, "EXPIRED", at_ns, change="expired")
+        while prints and prints[0].print.at_ns <= now_ns:
+            self.feed.publish(prints.pop(0))
+        self.now_ns = now_ns
+
+    def _meet(self, symbol: str, printed: Print) -> None:
+        """Let a print of a market of limited depth trade with the orders that rest there."""
+        market = self.markets[symbol]
+        owners = {
+            order.order_id: state
+            for state in self._states.values()
+            for order in state.open.values()
+            if order.symbol == symbol
+        }
+        resting = [state.open[order_id] for order_id, state in owners.items()]
+        quote = market.quote(printed.at_ns)
+        for order, ahead, filled in queue.turns(resting, printed, quote, market.instrument.step):
+            state, moved = owners[order.order_id], msgspec.structs.replace(order, ahead=ahead)
+            state.keep(moved)
+            if filled:
+                self._fill_resting(state, moved, filled, printed.at_ns)
+
+    def _fill_resting(self, state: State, order: Order, quantity: int, at_ns: int) -> None:
+        instrument, left = self.markets[order.symbol].instrument, order.left - quantity
+        keeps = reserved(instrument, order.side, order.price, left, fee_in=order.fee_in, rate=self.fees.maker)
+        self._settlement.fill(state, order, Take(order.price, quantity), "maker", at_ns, keeps=keeps)
+
     def _open(self, state: State, order_id: int) -> Order:
         order = state.open.get(order_id)
         if order is None:
@@ -251,9 +296,9 @@ class Exchange(Floor):
         return order
 
     def _place(self, state: State, request: NewOrder, admitted: Admitted) -> tuple[Order, list[Trade]]:
-        now_ns = self.now_ns
+        now_ns, arrived = self.now_ns, admitted.arrival
+        place = self._place_of(request, admitted)
         self._last_order_id += 1
-        expires = admitted.outcome == "expire"
         order = Order(
             order_id=self._last_order_id,
             client_id=request.client_id or f"paper-{self._last_order_id}",
@@ -266,22 +311,24 @@ class Exchange(Floor):
             quote_quantity=request.quote_quantity or 0,
             created_ns=now_ns,
             updated_ns=now_ns,
-            reserved=0 if expires else admitted.reserve,
+            reserved=admitted.reserves[0],
             client_named=request.client_id is not None,
             user_ref=request.user_ref,
             expires_ns=request.expires_ns,
             fee_in=admitted.fee_in,
             self_trade=request.self_trade,
+            ahead=place.ahead,
+            through=place.through,
         )
         met: list[Order] = []
         if request.self_trade != "NONE":
             quote = self.markets[order.symbol].quote(now_ns)
-            met = matching.own_met(request, quote, state.open.values())
+            met = matching.own_met(request, arrived, quote, state.open.values())
         state.by_client[order.symbol, order.client_id] = order.order_id
-        state.orders[order.order_id] = state.open[order.order_id] = order
+        state.keep(order)
         state.updated_ns = now_ns
         state.reserve(admitted.currency, order.reserved)
-        self._settlement.tell(state, "new", order, () if expires else (admitted.currency,), now_ns)
+        self._settlement.tell(state, "new", order, (admitted.currency,) if order.reserved else (), now_ns)
         if request.self_trade in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
             for one in met:
                 self._settlement.end(state, one, "EXPIRED_IN_MATCH", now_ns, change="expired", reason="self_trade")
@@ -290,12 +337,23 @@ class Exchange(Floor):
                 state, order, "EXPIRED_IN_MATCH", now_ns, change="expired", reason="self_trade"
             )
             return ended, []
-        if expires:
-            return self._settlement.end(state, order, "EXPIRED", now_ns, change="expired", reason="time_in_force"), []
-        if admitted.outcome == "rest":
-            return order, []
-        trade = self._settlement.fill(state, order, admitted.trade_price, "taker", now_ns)
-        return state.orders[order.order_id], [trade]
+        trades = self._take(state, order.order_id, admitted)
+        order = state.orders[order.order_id]
+        if arrived.expires:
+            order = self._settlement.end(state, order, "EXPIRED", now_ns, change="expired", reason="time_in_force")
+        return order, trades
+
+    def _take(self, state: State, order_id: int, admitted: Admitted) -> list[Trade]:
+        """Trade with each level that an order takes."""
+        return [
+            self._settlement.fill(state, state.orders[order_id], take, "taker", self.now_ns, keeps=keeps)
+            for take, keeps in zip(admitted.arrival.takes, admitted.reserves[1:], strict=True)
+        ]
+
+    def _place_of(self, request: NewOrder, admitted: Admitted) -> queue.Place:
+        market = self.markets[request.symbol]
+        quote, took = market.quote(self.now_ns), bool(admitted.arrival.takes)
+        return queue.place(request.side, admitted.price, quote, market.instrument.tick, took=took)
 
 
 def _currencies(markets: list[Market], accounts: list[Account], fees: Fees) -> list[str]:

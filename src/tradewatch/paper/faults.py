@@ -1,8 +1,8 @@
 """Faults by scenario: which requests and stream messages go wrong, and how. Deterministic under a seed.
 
 A scenario is a list of rules in the order of the file; each has a match and a fault. A fault is of requests, of
-websocket messages or of prices, by its kind. All latencies and clock skews of the rules that match a request add up and
-its false ticks multiply; of the other faults the first one happens, and of a message's faults the first one.
+websocket messages or of the market, by its kind. All latencies and clock skews of the rules that match a request add up
+and its false ticks multiply; of the other faults the first one happens, and of a message's faults the first one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RequestKind = Literal[
     "reset", "half_json",
 ]  # fmt: skip
 MessageKind = Literal["drop", "silence", "lose", "repeat", "late", "reorder"]
-PriceKind = Literal["price_gap"]
-Kind = RequestKind | MessageKind | PriceKind
+MarketKind = Literal["price_gap", "thin_book"]
+Kind = RequestKind | MessageKind | MarketKind
 MESSAGE_KINDS = get_args(MessageKind)
-PRICE_KINDS = get_args(PriceKind)
-KINDS = (*get_args(RequestKind), *MESSAGE_KINDS, *PRICE_KINDS)
+MARKET_KINDS = get_args(MarketKind)
+KINDS = (*get_args(RequestKind), *MESSAGE_KINDS, *MARKET_KINDS)
 QUOTE = "quote"  # the channel of false ticks on streams
 Point = Literal["arrival", "answer"]
 
@@ -57,7 +57,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What happens to a request, to a message of a websocket, or to prices.
+    """What happens to a request, to a message of a websocket, or to the market.
 
     Args:
         kind: of a request: `clock_skew` judges and answers it by a clock that is off, `false_tick` tells a price that
@@ -65,7 +65,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
             everything, `timeout` is no answer at all, `reset` a connection that is torn down, `half_json` the first
             half of the answer. Of a message: `drop` ends the connection instead, `silence` keeps it open and loses
             this and all that follows for `hold_s`, `lose` loses it, `repeat` sends it twice, `late` after `latency`,
-            so that others overtake it, `reorder` after the next one. `price_gap` moves the market itself.
+            so that others overtake it, `reorder` after the next one. `price_gap` moves the market itself, `thin_book`
+            leaves `depth` at each level of it.
         at: `arrival` is before the exchange sees the request, `answer` after it did what was asked.
         status: of a server error.
         code: of a server error: Binance's number, in its body, or Kraken's text, with HTTP 200; without one the body
@@ -75,7 +76,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
         latency: of kinds latency and late.
         skew_ms: the venue's clock less the real one, in milliseconds.
         factor: of a false tick or a price gap, in millionths: 930_000 is 7 % below.
-        market: of a price gap, such as BTC/USDT; None for all.
+        depth: of a thin book, in units of 10^-8 base; at least one step.
+        market: of a price gap or a thin book, such as BTC/USDT; None for all.
     """
 
     kind: Kind
@@ -87,6 +89,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     latency: Latency | None = None
     skew_ms: int = 0
     factor: int = MILLIONTHS
+    depth: int = 0
     market: str | None = None
 
     @property
@@ -186,7 +189,7 @@ class Faults:
         injected = []
         for index, rule in enumerate(self.rules):
             match, fault = rule.match, rule.fault
-            if fault.kind in MESSAGE_KINDS + PRICE_KINDS or match.channel or match.operation not in (None, operation):
+            if fault.kind in MESSAGE_KINDS + MARKET_KINDS or match.channel or match.operation not in (None, operation):
                 continue
             if match.method not in (None, method) or not self._happens(index, path, now_ns):
                 continue

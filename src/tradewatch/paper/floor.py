@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tradewatch.model.clock import Clock
+from tradewatch.paper import queue
 from tradewatch.paper.accounts import Account
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.feed import Feed, Quoted
 from tradewatch.paper.market import MILLIONTHS, Market, Quote
+from tradewatch.paper.tape import Print
 
 
 class Floor:
@@ -41,7 +45,7 @@ class Floor:
         for market in markets:
             if not market.candles.start_ns <= self.now_ns < market.end_ns:
                 raise ValueError(f"{market.instrument.symbol}: the clock stands outside the candles")
-        self._last_quotes: dict[str, tuple[int, int]] = {}
+        self._last_quotes: dict[str, tuple[int, int, int]] = {}
 
     def market(self, symbol: str) -> Market:
         """The market of an id.
@@ -54,6 +58,16 @@ class Floor:
         except KeyError:
             raise Refusal("unknown_symbol") from None
 
+    def next_prints(self, symbols: Collection[str], until_ns: int) -> tuple[int, list[tuple[str, Print]]]:
+        """The next instant, at most `until_ns`, at which markets of limited depth trade, and what they trade then."""
+        found = []
+        for symbol, market in self.markets.items():
+            printed = queue.next_print(market, self.now_ns, until_ns) if symbol in symbols else None
+            if printed is not None:
+                found.append((symbol, printed))
+        at_ns = min((printed.at_ns for _, printed in found), default=until_ns)
+        return at_ns, [one for one in found if one[1].at_ns == at_ns]
+
     def told(self, market: Market) -> Quote:
         """The quote of the present that market data tells: the market's own but for a false tick."""
         return market.quote(self.now_ns, self.told_factor)
@@ -64,6 +78,6 @@ class Floor:
             return
         for symbol, market in self.markets.items():
             quote = market.quote(self.now_ns)
-            if self._last_quotes.get(symbol) != (quote.bid, quote.ask):
-                self._last_quotes[symbol] = quote.bid, quote.ask
+            if self._last_quotes.get(symbol) != (quote.bid, quote.ask, quote.size):
+                self._last_quotes[symbol] = quote.bid, quote.ask, quote.size
                 self.feed.publish(Quoted(symbol, quote))

@@ -1,4 +1,4 @@
-"""The price of one market at every instant: candles become a path, the path becomes quotes.
+"""The price of one market at every instant, and what stands there: candles become a path, the path becomes quotes.
 
 Within its minute a candle runs from the open (0 s) to the nearer of low and high (20 s; the low when both are equally
 near), to the other one (40 s), to the close (59.999 s); in the last millisecond the price moves on to the next open.
@@ -14,36 +14,48 @@ import msgspec
 
 from tradewatch.paper.candles import MINUTE_NS, Candles, gapped
 from tradewatch.paper.instrument import Instrument
-from tradewatch.paper.units import ONE
+from tradewatch.paper.units import ONE, show
 
 MILLIONTHS = 1_000_000  # a factor of 1
 VERTEX_NS = (0, 20_000_000_000, 40_000_000_000, 59_999_000_000)
+LEVELS = 1_000  # a side of the book that orders can take
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """Best prices at one instant, units of 10^-8 quote per base; `mid` is exactly (bid + ask) / 2."""
+    """Best prices at one instant, units of 10^-8 quote per base; `mid` is exactly (bid + ask) / 2.
+
+    `size` is what stands at each of them and at every tick beyond, in units of 10^-8 base.
+    """
 
     bid: int
     ask: int
     mid: int
     at_ns: int
+    size: int
 
 
 class Market:
-    """An instrument, its path and its spread. Nothing here changes after construction but by `gap`.
+    """An instrument, its path, spread and depth. Nothing here changes after construction but by `gap` and `thin`.
 
     Args:
         symbol: `BASE/QUOTE`.
         candles: the record that prices follow.
         spread_bp: distance of bid and ask in basis points of the mid; each side is rounded up to a tick.
         instrument: filters other than those that follow from the candles' decimals.
+        depth: what stands at each level of the book, in units of 10^-8 base, cut to whole steps. None: more than any
+            order can take, so that orders are filled whole and nobody queues.
 
     Raises:
-        ValueError: a symbol without a slash, a negative spread or one of 200 % and more.
+        ValueError: a symbol without a slash, a negative spread or one of 200 % and more, a depth below a step.
     """
 
     def __init__(
-        self, symbol: str, candles: Candles, spread_bp: float = 2.0, instrument: Instrument | None = None
+        self,
+        symbol: str,
+        candles: Candles,
+        spread_bp: float = 2.0,
+        instrument: Instrument | None = None,
+        depth: int | None = None,
     ) -> None:
         base, slash, quote = symbol.partition("/")
         if not (slash and base.isalnum() and quote.isalnum() and symbol.isupper()):
@@ -54,6 +66,8 @@ class Market:
         self.candles = candles
         self._half_spread = round(spread_bp * 1_000)  # thousandths of a basis point, both sides
         self._ticks = _vertices(candles, self.instrument.tick)
+        self._depth = None if depth is None else self._in_steps(depth)
+        self._thinned: list[tuple[int, int | None, int]] = []
 
     @property
     def end_ns(self) -> int:
@@ -68,11 +82,32 @@ class Market:
         self.candles = gapped(self.candles, from_ns, until_ns, factor, self.instrument.tick)
         self._ticks = _vertices(self.candles, self.instrument.tick)
 
+    def thin(self, from_ns: int, until_ns: int | None, depth: int) -> None:
+        """Leave so much (units of 10^-8 base, cut to whole steps) at each level from one instant until another.
+
+        Raises:
+            ValueError: below a step.
+        """
+        self._thinned.append((from_ns, until_ns, self._in_steps(depth)))
+
+    @property
+    def is_ample(self) -> bool:
+        """Whether there is always more in the book than any order can take."""
+        return self._depth is None and not self._thinned
+
+    def depth(self, at_ns: int) -> int | None:
+        """What stands at each level at an instant, in units of 10^-8 base; None: more than any order can take."""
+        for from_ns, until_ns, depth in reversed(self._thinned):
+            if from_ns <= at_ns and (until_ns is None or at_ns < until_ns):
+                return depth
+        return self._depth
+
     def quote(self, at_ns: int, factor: int = MILLIONTHS) -> Quote:
         """Bid, ask and mid at an instant; of a false tick with the mid multiplied by millionths."""
         mid = max(self._mid(at_ns) * factor // MILLIONTHS, 1)
         half, tick = self._half(mid), self.instrument.tick
-        return Quote(max(mid - half, 1) * tick, (mid + half) * tick, mid * tick, at_ns)
+        size = self.depth(at_ns) or self.instrument.max_quantity
+        return Quote(max(mid - half, 1) * tick, (mid + half) * tick, mid * tick, at_ns, size)
 
     def reach(self, after_ns: int, until_ns: int) -> tuple[int, int]:
         """Lowest and highest mid, in ticks, over the instants in (after, until]."""
@@ -144,6 +179,12 @@ class Market:
         start_ns = self._vertex_ns(segment)
         p0 = ticks[segment]
         return p0 + (ticks[segment + 1] - p0) * (at_ns - start_ns) // (self._vertex_ns(segment + 1) - start_ns)
+
+    def _in_steps(self, depth: int) -> int:
+        step = self.instrument.step
+        if depth < step:
+            raise ValueError(f"{self.instrument.symbol}: depth {show(depth)}; accepted is {show(step)} and more")
+        return depth // step * step
 
     def _half(self, mid: int) -> int:
         return -(-mid * self._half_spread // 20_000_000)

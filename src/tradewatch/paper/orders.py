@@ -9,7 +9,7 @@ import msgspec
 Side = Literal["BUY", "SELL"]
 OrderType = Literal["LIMIT", "MARKET", "LIMIT_MAKER"]
 TimeInForce = Literal["GTC", "IOC", "FOK"]
-Status = Literal["NEW", "FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"]
+Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"]
 Role = Literal["maker", "taker"]
 FeeIn = Literal["received", "quote", "base"]
 SelfTrade = Literal["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
@@ -40,7 +40,7 @@ class Order(msgspec.Struct, frozen=True):
     """An accepted order as it stands; `symbol` is the market's id (BTCUSDT), `price` 0 for a market order.
 
     `reserved` is what is locked for it now, in the currency that it gives. `client_named` says that the client gave
-    `client_id`; otherwise the exchange made one.
+    `client_id`; otherwise the exchange made one. `ahead` and `through` are its place in the queue (`queue.Place`).
     """
 
     order_id: int
@@ -63,11 +63,18 @@ class Order(msgspec.Struct, frozen=True):
     expires_ns: int | None = None
     fee_in: FeeIn = "received"
     self_trade: SelfTrade = "NONE"
+    ahead: int = 0
+    through: int = 0
 
     @property
     def is_open(self) -> bool:
         """Whether it rests in the book."""
-        return self.status == "NEW"
+        return self.status in ("NEW", "PARTIALLY_FILLED")
+
+    @property
+    def left(self) -> int:
+        """What is not filled."""
+        return self.quantity - self.executed
 
 
 class Trade(msgspec.Struct, frozen=True):

@@ -9,9 +9,10 @@ from typing import Any, get_args
 
 import yaml
 
-from tradewatch.paper.faults import KINDS, MESSAGE_KINDS, PRICE_KINDS, QUOTE, Fault, Latency, Match, Point, Rule
+from tradewatch.paper.faults import KINDS, MARKET_KINDS, MESSAGE_KINDS, QUOTE, Fault, Latency, Match, Point, Rule
 from tradewatch.paper.market import MILLIONTHS
 from tradewatch.paper.requests import WEBSOCKET
+from tradewatch.paper.units import ONE
 from tradewatch.paper.venues import OPERATIONS
 
 _METHODS = ("GET", "POST", "PUT", "DELETE", WEBSOCKET)
@@ -35,6 +36,7 @@ _KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "late": ("ms",),
     "reorder": (),
     "price_gap": ("factor", "market"),
+    "thin_book": ("depth", "market"),
 }
 _SHAPES: Mapping[str, int] = {"uniform": 2, "normal": 2, "exponential": 1, "pareto": 2}
 
@@ -159,8 +161,10 @@ class _File:
                     f"{self.name}:{match.lines[key]}: {key}: is not of the fault {fault.kind}; accepted are "
                     f"{', '.join(accepted)}"
                 )
-        if fault.kind == "price_gap" and "from" not in match:
-            raise ScenarioError(f"{self.name}:{match.line}: from: is missing; a price gap needs its instant")
+        if fault.kind in MARKET_KINDS and "from" not in match:
+            raise ScenarioError(
+                f"{self.name}:{match.line}: from: is missing; a {fault.kind.replace('_', ' ')} needs its instant"
+            )
         if fault.kind == "false_tick" and match.get("channel", QUOTE) != QUOTE:
             raise self.error(match, "channel", f"{QUOTE} for false ticks on streams, or none for those in answers")
         return Rule(asked, fault)
@@ -207,6 +211,7 @@ class _File:
             if kind == "clock_skew"
             else 0,
             factor=self._factor(node) if "factor" in _KEYS_OF_KIND[kind] else MILLIONTHS,
+            depth=self._depth(node) if kind == "thin_book" else 0,
             market=self._value(node, "market", lambda value: isinstance(value, str) and "/" in value, "BASE/QUOTE"),
         )
 
@@ -215,6 +220,12 @@ class _File:
         if not (_is_number(value) and isinstance(value, int | float) and 1e-6 <= value <= 1e6):
             raise self.error(node, "factor", "a number from 0.000001, such as 0.93 for 7 % below")
         return round(value * MILLIONTHS)
+
+    def _depth(self, node: _Located) -> int:
+        value = node.get("depth")
+        if _is_number(value) and isinstance(value, int | float) and 1e-8 <= value <= 9_000:
+            return round(value * ONE)
+        raise self.error(node, "depth", "an amount of base at each level, such as 0.05")
 
     def _latency(self, node: _Located) -> Latency:
         accepted = (
@@ -260,7 +271,7 @@ class _File:
 
 def _match_keys(kind: str, match: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys of a match that a fault of a kind may have."""
-    if kind in PRICE_KINDS:
+    if kind in MARKET_KINDS:
         return ("from", "until")
     of_messages = kind in MESSAGE_KINDS or (kind == "false_tick" and "channel" in match)
     others: tuple[str, ...] = _OF_REQUESTS if of_messages else _OF_MESSAGES

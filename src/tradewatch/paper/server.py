@@ -18,7 +18,7 @@ from aiohttp import web
 
 from tradewatch.paper import control, control_paths
 from tradewatch.paper.books import books_of
-from tradewatch.paper.control_paths import gap_prices
+from tradewatch.paper.control_paths import change_markets
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.faults import Faults, Injection
 from tradewatch.paper.log import Entry, RequestLog
@@ -68,7 +68,7 @@ class PaperServer:
             self.shown_books = partial(shown.books, exchange)
         else:
             self.shown_books = partial(control.books, exchange, books_of(exchange), self.wire.order_name)
-        gap_prices(exchange.markets.values(), self.faults.rules, exchange.now_ns)
+        change_markets(exchange.markets.values(), self.faults.rules, exchange.now_ns)
 
     async def respond(self, http: web.BaseRequest) -> web.StreamResponse:
         """One HTTP request: log, faults, exchange, answer."""

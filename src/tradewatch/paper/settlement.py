@@ -15,6 +15,7 @@ from tradewatch.paper.fees import Fees, fee_of, third_fee
 from tradewatch.paper.instrument import Instrument
 from tradewatch.paper.journal import Journal
 from tradewatch.paper.market import Market
+from tradewatch.paper.matching import Take
 from tradewatch.paper.orders import Order, Role, Status, Trade
 
 FIRST_TRADE_ID = 1_000_000_000  # own trades; ids below are the recorded tape's
@@ -32,18 +33,20 @@ class Settlement:
         self._last_entry_id = 0
         self._last_transfer_id = 0
 
-    def fill(self, state: State, order: Order, price: int, role: Role, at_ns: int) -> Trade:
-        """Fill an order whole at a price."""
-        instrument = self._markets[order.symbol].instrument
-        amount = instrument.notional(price, order.quantity)
+    def fill(self, state: State, order: Order, take: Take, role: Role, at_ns: int, *, keeps: int) -> Trade:
+        """Fill an order as far as it takes; `keeps` stays locked for the rest."""
+        instrument, price, quantity = self._markets[order.symbol].instrument, take.price, take.quantity
+        amount = instrument.notional(price, quantity)
         buys = order.side == "BUY"
-        gives, given = (instrument.quote, amount) if buys else (instrument.base, order.quantity)
-        gets, got = (instrument.base, order.quantity) if buys else (instrument.quote, amount)
-        state.reserve(gives, -order.reserved)
+        gives, given = (instrument.quote, amount) if buys else (instrument.base, quantity)
+        gets, got = (instrument.base, quantity) if buys else (instrument.quote, amount)
+        state.reserve(gives, keeps - order.reserved)
         state.holdings[gives].free -= given
         state.holdings[gets].free += got
         rate = self._fees.maker if role == "maker" else self._fees.taker
-        fee_currency, fee = self._fee(state, instrument, order, amount=amount, rate=rate, at_ns=at_ns)
+        fee_currency, fee = self._fee(
+            state, instrument, order, quantity=quantity, amount=amount, rate=rate, at_ns=at_ns
+        )
         state.holdings[fee_currency].free -= fee
         self._last_trade_id[order.symbol] += 1
         trade = Trade(
@@ -53,7 +56,7 @@ class Settlement:
             symbol=order.symbol,
             side=order.side,
             price=price,
-            quantity=order.quantity,
+            quantity=quantity,
             quote_amount=amount,
             fee=fee,
             fee_currency=fee_currency,
@@ -61,10 +64,14 @@ class Settlement:
             at_ns=at_ns,
         )
         filled = msgspec.structs.replace(
-            order, status="FILLED", executed=order.quantity, quote_executed=amount, updated_ns=at_ns, reserved=0
+            order,
+            status="FILLED" if quantity == order.left else "PARTIALLY_FILLED",
+            executed=order.executed + quantity,
+            quote_executed=order.quote_executed + amount,
+            updated_ns=at_ns,
+            reserved=keeps,
         )
-        state.open.pop(order.order_id, None)
-        state.orders[order.order_id] = filled
+        state.keep(filled)
         state.trades.append(trade)
         state.updated_ns = at_ns
         mids = {symbol: market.quote(at_ns).mid for symbol, market in self._priced(instrument, fee_currency)}
@@ -91,8 +98,7 @@ class Settlement:
         currency = instrument.quote if order.side == "BUY" else instrument.base
         state.reserve(currency, -order.reserved)
         ended = msgspec.structs.replace(order, status=status, updated_ns=at_ns, reserved=0)
-        del state.open[order.order_id]
-        state.orders[order.order_id] = ended
+        state.keep(ended)
         state.updated_ns = at_ns
         self.tell(
             state, change, ended, (currency,) if order.reserved else (), at_ns, reason=reason, cancel_id=cancel_id
@@ -163,7 +169,7 @@ class Settlement:
             self._feed.publish(BalancesChanged(state.account.name, held, entries, at_ns))
 
     def _fee(
-        self, state: State, instrument: Instrument, order: Order, *, amount: int, rate: int, at_ns: int
+        self, state: State, instrument: Instrument, order: Order, *, quantity: int, amount: int, rate: int, at_ns: int
     ) -> tuple[str, int]:
         buys = order.side == "BUY"
         gets = instrument.base if buys else instrument.quote
@@ -178,7 +184,7 @@ class Settlement:
                 if state.holdings[third.currency].free >= fee:
                     return third.currency, fee
         in_base = buys if order.fee_in == "received" else order.fee_in == "base"
-        return (instrument.base, fee_of(rate, order.quantity)) if in_base else (instrument.quote, fee_of(rate, amount))
+        return (instrument.base, fee_of(rate, quantity)) if in_base else (instrument.quote, fee_of(rate, amount))
 
     def _priced(self, instrument: Instrument, fee_currency: str) -> Iterator[tuple[str, Market]]:
         """The markets whose mid the books need with a fill: its own, and the one that values a third-currency fee."""

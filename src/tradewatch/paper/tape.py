@@ -10,7 +10,10 @@ from tradewatch.paper.units import ONE
 
 
 class Print(msgspec.Struct, frozen=True):
-    """One trade of the recorded market; `sell` says that the taker sold. Own trades are not on the tape."""
+    """One trade of the recorded market; `sell` says that the taker sold. Own trades are not on the tape.
+
+    The taker sold where the price is below the print before; at the same price buyers and sellers take turns.
+    """
 
     trade_id: int
     price: int
@@ -111,4 +114,5 @@ def _print(market: Market, index: int) -> Print:
     quarter = volume // 4
     quantity = volume - 3 * quarter if index % 4 == 3 else quarter
     before = market.vertex(index - 1)[1] if index else price
-    return Print(index + 1, price, quantity, at_ns, price < before)
+    sell = price < before or (price == before and index % 2 == 1)
+    return Print(index + 1, price, quantity, at_ns, sell)

@@ -54,10 +54,13 @@ class Place:
 
 @pytest.fixture
 def places():
-    """Makes exchanges. `rules` are pairs of what must match and what happens; prices stand at 100 unless `moving`."""
+    """Makes exchanges. `rules` are pairs of what must match and what happens; prices stand at 100 unless `moving`.
+
+    `depth` (units of 10^-8 BTC) is what stands at each level of the book.
+    """
 
     @contextlib.asynccontextmanager
-    async def make(kind, *rules, clock, moving=False):
+    async def make(kind, *rules, clock, moving=False, depth=None):
         lines = ["open_time,open,high,low,close,volume"]
         for n, quad in enumerate(MOVING if moving else ((100,) * 4,) * 30):
             lines.append(",".join([str(START_NS // 10**6 + n * 60_000), *map(str, quad), "4"]))
@@ -66,7 +69,7 @@ def places():
         secret = base64.b64encode(SECRET.encode()).decode() if kind == "kraken" else SECRET
         account = paper.Account(KEY, secret, {"BTC": "100", quote: "1000000"})
         fees = paper.Fees(charged_in="quote") if kind == "kraken" else None
-        exchange = paper.Exchange([paper.Market(f"BTC/{quote}", record, 20)], [account], clock, fees)
+        exchange = paper.Exchange([paper.Market(f"BTC/{quote}", record, 20, depth=depth)], [account], clock, fees)
         chosen = [faults.Rule(faults.Match(**match), faults.Fault(**fault)) for match, fault in rules]
         limits = paper.Limits(1_000_000, 100_000, 1_000_000)
         async with paper.serve(exchange, venue=kind, faults=faults.Faults(chosen, seed=3), limits=limits) as server:

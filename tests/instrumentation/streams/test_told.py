@@ -8,6 +8,7 @@ import ccxt
 import pytest
 
 from tradewatch.paper.faults import Latency
+from tradewatch.paper.units import ONE
 
 KINDS = ["binance", "kraken"]
 PRIVATE = {"binance": "user_data", "kraken": "executions"}
@@ -74,6 +75,55 @@ def test_private_fills_equal_the_books_of_the_exchange(
                 fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
                 assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
                 assert watch.status().portfolio.incomplete == ()
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", ["none", "repeated", "reordered"])
+def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
+    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    made = FAULTS[fault]
+    rules = () if made is None else (({"channel": PRIVATE[kind], "nth": (4, 7)}, made),)
+
+    async def run():
+        async with places(kind, *rules, clock=running_clock, depth=ONE * 3 // 10) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            tasks = await listening(client, client.watch_my_trades, client.watch_orders)
+            try:
+                await eventually(lambda: place.subscribed())
+                # Levels of 0.3: four trades; two and a rest; one at the touch behind 0.3, where sellers bring 1 at
+                # a time; and one that is cancelled when 0.6 of it are filled, unless buyers were quicker.
+                await client.create_order(place.symbol, "market", "buy", 1.1)
+                crossing = await client.create_order(place.symbol, "limit", "buy", 0.9, 100.11)
+                waiting = await client.create_order(place.symbol, "limit", "buy", 1.2, 99.9)
+                given_up = await client.create_order(place.symbol, "limit", "sell", 0.9, 99.89)
+                with contextlib.suppress(ccxt.OrderNotFound):
+                    await client.cancel_order(given_up["id"], place.symbol)
+                wanted = {crossing["id"], waiting["id"]}
+
+                def all_filled():
+                    return wanted <= {str(o["order_id"]) for o in place.books()["orders"] if o["status"] == "FILLED"}
+
+                await eventually(all_filled, 30)
+                books = place.books()
+                assert [trade["role"] for trade in books["trades"]].count("maker") >= 3
+                await eventually(lambda: watch.status().portfolio.fills == len(books["trades"]))
+                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
+                theirs = books["positions"][place.symbol]
+                assert (position.amount, position.average, position.realized) == tuple(
+                    Decimal(theirs[name]) for name in ("amount", "average_cost", "realised")
+                )
+                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
+                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                assert watch.status().portfolio.incomplete == ()
+                assert sum(watch.status().orders.values()) == len(books["orders"]) == 4
             finally:
                 await stopped(client, tasks)
 

@@ -152,7 +152,7 @@ class Stream:
         })  # fmt: skip
 
     def _book_ticker(self, market: Market, quote: Quote) -> Body:
-        size = show(market.instrument.max_quantity)
+        size = show(quote.size)
         body: Body = {
             "u": update_id(quote.at_ns),
             "s": market.instrument.id,
@@ -173,12 +173,13 @@ class Stream:
     def _changes(self, market: Market, event: Quoted) -> Body | None:
         before = self._shown.get(event.symbol, event.quote)
         self._shown[event.symbol] = event.quote
-        tick, size = market.instrument.tick, show(market.instrument.max_quantity)
+        tick, size = market.instrument.tick, show(event.quote.size)
 
         def changed(old: int, new: int, step: int) -> list[list[str]]:
             was = {old + step * n for n in range(DEPTH)}
             is_ = {new + step * n for n in range(DEPTH)}
-            return [[show(price), size if price in is_ else show(0)] for price in sorted(was ^ is_) if price > 0]
+            told = was ^ is_ if before.size == event.quote.size else was | is_
+            return [[show(price), size if price in is_ else show(0)] for price in sorted(told) if price > 0]
 
         bids, asks = changed(before.bid, event.quote.bid, -tick), changed(before.ask, event.quote.ask, tick)
         return self._update(market, before, event.quote, bids, asks)

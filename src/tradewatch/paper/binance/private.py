@@ -10,7 +10,7 @@ import msgspec
 from tradewatch.paper.binance.parameters import Params, amount, limit_of, millis, required, whole
 from tradewatch.paper.binance.product import Done
 from tradewatch.paper.binance.refusals import REFUSALS
-from tradewatch.paper.binance.user_data import cancel_id
+from tradewatch.paper.binance.user_data import cancel_id, expiry_reason
 from tradewatch.paper.errors import Refusal, VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.orders import NewOrder, Order, OrderType, SelfTrade, Side, TimeInForce, Trade
@@ -285,6 +285,7 @@ def _state(order: Order) -> dict[str, object]:
         "side": order.side,
         "selfTradePreventionMode": order.self_trade,
         **({"preventedQuantity": show(order.quantity - order.executed)} if order.status == "EXPIRED_IN_MATCH" else {}),
+        **({"expiryReason": expiry_reason(order)} if order.status == "EXPIRED" else {}),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ from tradewatch.paper.accounts import Account
 from tradewatch.paper.binance.parameters import Params
 from tradewatch.paper.errors import Reason
 from tradewatch.paper.feed import Event, Feed
+from tradewatch.paper.journal import Booked, Moved
 from tradewatch.paper.market import Market, Quote
 from tradewatch.paper.requests import Limits
 
@@ -88,6 +89,7 @@ class Product(msgspec.Struct, frozen=True):
         user_events: the messages of a user stream that an event leads to.
         is_contract: whether streams have the perpetual's form.
         user_events_on_api: whether the websocket API carries the user stream.
+        lines: of the exchange's journal, where an order's first fill takes from the order counts.
     """
 
     routes: Mapping[tuple[str, str], Route]
@@ -100,6 +102,7 @@ class Product(msgspec.Struct, frozen=True):
     user_events: Callable[[Any, Event], Iterable[dict[str, object]]]
     is_contract: bool = False
     user_events_on_api: bool = False
+    lines: Callable[[Any], Sequence[Booked | Moved]] | None = None
 
 
 def by_symbol(one: int, several: int) -> Weight:

@@ -17,7 +17,7 @@ from tradewatch.paper.candles import MINUTE_NS
 from tradewatch.paper.errors import VenueError, mandatory
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.instrument import Instrument, filters
-from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.market import LEVELS, Market, Quote
 from tradewatch.paper.orders import SelfTrade
 from tradewatch.paper.tape import Bar, bar, bars, tape
 from tradewatch.paper.units import ONE, show
@@ -53,16 +53,16 @@ def exchange_info(exchange: Exchange, params: Params, limits: list[dict[str, obj
 
 
 def depth(exchange: Core, params: Params) -> Told:
-    """GET /api/v3/depth: levels one tick apart, each with the largest quantity that an order may have."""
+    """GET /api/v3/depth: at most 1,000 levels one tick apart, all of the market's depth."""
     market = market_of(exchange, params)
     quote = exchange.told(market)
-    bids, asks = levels(market, quote, limit_of(params, 100, 5000))
+    bids, asks = levels(market, quote, min(limit_of(params, 100, 5000), LEVELS))
     return {"lastUpdateId": update_id(exchange.now_ns), "bids": bids, "asks": asks}, {market.instrument.id: quote}
 
 
 def levels(market: Market, quote: Quote, count: int) -> tuple[list[list[str]], list[list[str]]]:
     """Bids and asks, best first."""
-    tick, size = market.instrument.tick, show(market.instrument.max_quantity)
+    tick, size = market.instrument.tick, show(quote.size)
     bids = [[show(quote.bid - tick * n), size] for n in range(count) if quote.bid > tick * n]
     return bids, [[show(quote.ask + tick * n), size] for n in range(count)]
 
@@ -167,7 +167,7 @@ def avg_price(exchange: Core, params: Params) -> Told:
 
 
 def _best(market: Market, quote: Quote) -> dict[str, object]:
-    size = show(market.instrument.max_quantity)
+    size = show(quote.size)
     return {
         "symbol": market.instrument.id,
         "bidPrice": show(quote.bid),

@@ -90,6 +90,7 @@ PRODUCT = Product(
     exchange_info=public.exchange_info,
     user_events=user_data.events,
     user_events_on_api=True,
+    lines=lambda exchange: exchange.journal.lines,
 )
 
 

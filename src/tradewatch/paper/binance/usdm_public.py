@@ -64,7 +64,7 @@ def book_ticker(exchange: Perpetual, params: Params) -> Told:
     """GET /fapi/v1/ticker/bookTicker."""
 
     def render(market: Market, quote: Quote) -> dict[str, object]:
-        size = show(market.instrument.max_quantity)
+        size = show(quote.size)
         return {
             "symbol": market.instrument.id,
             "bidPrice": show(quote.bid),

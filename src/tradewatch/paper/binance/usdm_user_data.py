@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from tradewatch.paper.binance.usdm_orders import average_price
 from tradewatch.paper.feed import ContractChanged, Event
 from tradewatch.paper.perpetual import Perpetual
-from tradewatch.paper.perpetual.values import AccountNews, Conditional, OrderNews, SettingsNews
+from tradewatch.paper.perpetual.values import AccountNews, Conditional, Order, OrderNews, SettingsNews
 from tradewatch.paper.units import show
 
 
@@ -67,8 +67,18 @@ def _order(exchange: Perpetual, news: OrderNews, at_ms: int) -> dict[str, object
         "V": "NONE",
         "pm": "NONE",
         "gtd": 0,
+        "er": _expiry_reason(order),
     }
     return body | ({"N": exchange.currency, "n": show(fill.fee)} if fill else {})
+
+
+def _expiry_reason(order: Order) -> str:
+    """Why an order expired, by the documents' numbers: 0 none, 2 IOC, 4 nothing left to reduce, 9 market, 10 FOK."""
+    if order.status != "EXPIRED":
+        return "0"
+    if order.type == "MARKET":
+        return "9"
+    return {"IOC": "2", "FOK": "10"}.get(order.time_in_force, "4")
 
 
 def _algo(one: Conditional) -> dict[str, object]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.feed import BalancesChanged, Event, OrderChanged
+from tradewatch.paper.orders import Order
 from tradewatch.paper.units import show
 
 _EXECUTION = {"new": "NEW", "trade": "TRADE", "canceled": "CANCELED", "expired": "EXPIRED", "amended": "REPLACED"}
@@ -77,7 +78,15 @@ def execution_report(event: OrderChanged) -> dict[str, object]:
         "W": order.created_ns // 1_000_000,
         "V": order.self_trade,
         **({"A": unfilled, "B": unfilled} if prevented else {}),
+        **({"eR": expiry_reason(order)} if order.status == "EXPIRED" else {}),
     }
+
+
+def expiry_reason(order: Order) -> str:
+    """Why an order has expired, by enums.md: it did not rest, and there was no more for it."""
+    if order.type == "MARKET":
+        return "INSUFFICIENT_LIQUIDITY"
+    return "UNFILLED_FOK_ORDER_EXPIRED" if order.time_in_force == "FOK" else "UNFILLED_IOC_QUANTITY_EXPIRED"
 
 
 def cancel_id(order_id: int) -> str:

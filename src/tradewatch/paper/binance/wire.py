@@ -22,8 +22,11 @@ from tradewatch.paper.binance.streams import StreamSession
 from tradewatch.paper.binance.ws_api import ApiSession
 from tradewatch.paper.errors import Refusal, VenueError
 from tradewatch.paper.faults import Fault
+from tradewatch.paper.journal import Booked
 from tradewatch.paper.market import Quote
 from tradewatch.paper.requests import Answer, Limits, Request, Window
+
+_AS_TAKER, _AS_MAKER = 1, 5  # what an order's first fill takes from the order counts
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -76,6 +79,8 @@ class BinanceWire:
         self._weight = Window(60)
         windows = product.order_windows
         self._orders = {name: [Window(one.length_s) for one in windows] for name in exchange.names}
+        self._lines_seen = 0
+        self._filled: set[int] = set()
 
     def operation(self, request: Request) -> str:
         """What a request asks for, by our name; `unknown` for a path that is not served."""
@@ -180,6 +185,7 @@ class BinanceWire:
                     429,
                 )
             self.exchange.advance()
+            self._count_fills(wall_ns)
             if route is None:
                 raise VenueError(-1020, "This operation is not supported.", 404)
             if operation == "time":
@@ -247,6 +253,19 @@ class BinanceWire:
     def in_words(self, refused: VenueError | Refusal) -> VenueError:
         """A refusal in Binance's words."""
         return VenueError(*self.product.refusals[refused.reason]) if isinstance(refused, Refusal) else refused
+
+    def _count_fills(self, wall_ns: int) -> None:
+        """Take each order's first fill from the counts, one as taker and five as maker (faqs/order_count_decrement)."""
+        if self.product.lines is None:
+            return
+        lines = self.product.lines(self.exchange)
+        for line in lines[self._lines_seen :]:
+            if isinstance(line, Booked) and line.trade.order_id not in self._filled:
+                self._filled.add(line.trade.order_id)
+                for window in self._orders[line.account]:
+                    taken = _AS_TAKER if line.trade.role == "taker" else _AS_MAKER
+                    window.add(wall_ns, -min(taken, window.at(wall_ns)))
+        self._lines_seen = len(lines)
 
     def _check_orders(self, account: Account, wall_ns: int) -> None:
         for window, counted in zip(self.product.order_windows, self._orders[account.name], strict=True):

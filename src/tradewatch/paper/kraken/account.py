@@ -195,18 +195,21 @@ def withdraw(exchange: Exchange, names: Names, account: str, params: Params) -> 
 def _orders(
     exchange: Exchange, names: Names, account: str, orders: Sequence[Order], *, trades: bool
 ) -> dict[str, object]:
-    by_order = {one.order_id: one for one in exchange.trades(account)}
+    by_order: dict[int, list[Trade]] = {}
+    for trade in exchange.trades(account):
+        by_order.setdefault(trade.order_id, []).append(trade)
     shown: dict[str, object] = {}
     for one in orders:
-        body = order_info(names, one, by_order.get(one.order_id))
-        if trades and one.order_id in by_order:
-            body["trades"] = [trade_name(names, by_order[one.order_id])]
+        fills = by_order.get(one.order_id, [])
+        body = order_info(names, one, fills)
+        if trades and fills:
+            body["trades"] = [trade_name(names, fill) for fill in fills]
         shown[order_name(one)] = body
     return shown
 
 
-def order_info(names: Names, order: Order, trade: Trade | None) -> dict[str, object]:
-    """An order as the lists have it; `trade` is its fill, if there was one."""
+def order_info(names: Names, order: Order, fills: Sequence[Trade]) -> dict[str, object]:
+    """An order as the lists have it, with its trades; `price` is their average."""
     one = names.by_key[order.symbol]
     limit = one.price(order.price) if order.price else "0"
     flags = ["fcib" if order.fee_in == "base" else "fciq"]
@@ -214,6 +217,7 @@ def order_info(names: Names, order: Order, trade: Trade | None) -> dict[str, obj
         flags.append("post")
     if order.quote_quantity:
         flags.append("viqc")
+    average = order.quote_executed * ONE // order.executed if order.executed else 0
     ended = "" if order.is_open else _ended(order)
     shown: dict[str, object] = {
         "refid": None,
@@ -236,8 +240,8 @@ def order_info(names: Names, order: Order, trade: Trade | None) -> dict[str, obj
         "vol": show(order.quantity),
         "vol_exec": show(order.executed),
         "cost": fixed(order.quote_executed, 8),
-        "fee": fixed(trade.fee if trade else 0, 8),
-        "price": fixed(trade.price if trade else 0, max(one.price_decimals, COST_DECIMALS)),
+        "fee": fixed(sum(fill.fee for fill in fills), 8),
+        "price": fixed(average, max(one.price_decimals, COST_DECIMALS)),
         "stopprice": fixed(0, COST_DECIMALS),
         "limitprice": fixed(0, COST_DECIMALS),
         "misc": "",

@@ -26,7 +26,7 @@ from tradewatch.paper.kraken.trading import order_name
 from tradewatch.paper.market import Market, Quote
 from tradewatch.paper.orders import Order, Trade
 from tradewatch.paper.tape import Bar, Print
-from tradewatch.paper.units import show
+from tradewatch.paper.units import ONE, show
 
 Data = dict[str, object]
 CHECKED_LEVELS = 10
@@ -60,7 +60,7 @@ def moment(at_ns: int) -> str:
 def ticker(one: Pair, market: Market, quote: Quote) -> Data:
     """Channel `ticker`."""
     day = day_of(market, quote)
-    size = amount(one.instrument.max_quantity)
+    size = amount(quote.size)
     change = quote.mid - day.open
     return {
         "symbol": one.symbol,
@@ -84,9 +84,9 @@ def book(one: Pair, quote: Quote, depth: int) -> Data:
     bids, asks = ladder(one, quote, depth)
     return {
         "symbol": one.symbol,
-        "bids": _levels(one, bids),
-        "asks": _levels(one, asks),
-        "checksum": checksum(one, bids, asks),
+        "bids": _levels(one, bids, quote.size),
+        "asks": _levels(one, asks, quote.size),
+        "checksum": checksum(one, bids, asks, quote.size),
     }
 
 
@@ -100,19 +100,21 @@ def book_update(one: Pair, before: Quote, quote: Quote, depth: int) -> Data:
     bids, asks = ladder(one, quote, depth)
     gone_bids = [level for level in old_bids if level > quote.bid]
     gone_asks = [level for level in old_asks if level < quote.ask]
+    if before.size != quote.size:
+        old_bids, old_asks = [], []
     return {
         "symbol": one.symbol,
-        "bids": _levels(one, gone_bids, gone=True) + _levels(one, _added(bids, old_bids)),
-        "asks": _levels(one, gone_asks, gone=True) + _levels(one, _added(asks, old_asks)),
-        "checksum": checksum(one, bids, asks),
+        "bids": _levels(one, gone_bids, 0) + _levels(one, _added(bids, old_bids), quote.size),
+        "asks": _levels(one, gone_asks, 0) + _levels(one, _added(asks, old_asks), quote.size),
+        "checksum": checksum(one, bids, asks, quote.size),
         "timestamp": moment(quote.at_ns),
     }
 
 
-def checksum(one: Pair, bids: Sequence[int], asks: Sequence[int]) -> int:
-    """Of the best ten levels of each side."""
-    size = fixed(one.instrument.max_quantity, one.lot_decimals)
-    texts = [text for level in (*asks[:CHECKED_LEVELS], *bids[:CHECKED_LEVELS]) for text in (one.price(level), size)]
+def checksum(one: Pair, bids: Sequence[int], asks: Sequence[int], size: int) -> int:
+    """Of the best ten levels of each side, all of one size."""
+    shown = fixed(size, one.lot_decimals)
+    texts = [text for level in (*asks[:CHECKED_LEVELS], *bids[:CHECKED_LEVELS]) for text in (one.price(level), shown)]
     return zlib.crc32("".join(text.replace(".", "").lstrip("0") for text in texts).encode())
 
 
@@ -184,10 +186,10 @@ def instruments(exchange: Exchange, names: Names) -> Data:
     }
 
 
-def changed(names: Names, event: OrderChanged, fill: Trade | None, *, every_state: bool) -> list[Data]:
-    """Channel `executions`: what it says of one change of an order, `fill` being the order's trade so far.
+def changed(names: Names, event: OrderChanged, fills: Sequence[Trade], *, every_state: bool) -> list[Data]:
+    """Channel `executions`: what it says of one change of an order, `fills` being the order's trades so far.
 
-    A fill is `trade`, with status partially_filled even where it is the whole order, and then `filled`. Beside the
+    A fill is `trade`, with status partially_filled even where it is the last one, which `filled` follows. Beside the
     first report and trades there is no symbol.
     """
     order, one = event.order, names.by_key[event.order.symbol]
@@ -198,29 +200,31 @@ def changed(names: Names, event: OrderChanged, fill: Trade | None, *, every_stat
             return [*([pending] if every_state else []), {"exec_type": "new", "order_status": "new", **short}]
         case "amended":
             restated = {"limit_price": price(one, order.price), "order_qty": amount(order.quantity), "amended": True}
-            status = {"exec_type": "amended", "order_status": "new", **short, **restated, "reason": "User requested"}
-            return [status] if every_state else []
+            status = {"exec_type": "amended", "order_status": _open_status(order), **short, **restated}
+            return [status | {"reason": "User requested"}] if every_state else []
         case "trade":
-            assert event.trade is not None
-            done = {"exec_type": "filled", "order_status": "filled", **short, **_totals(one, order, event.trade)}
-            return [*([executed(names, order, event.trade, "partially_filled")] if every_state else []), done]
+            done = {"exec_type": "filled", "order_status": "filled", **short, **_totals(one, fills)}
+            return [
+                *([executed(names, order, fills, "partially_filled")] if every_state else []),
+                *([done] if order.status == "FILLED" else []),
+            ]
         case "canceled" | "expired":
             cut = event.change == "expired" and event.reason is None
             status_text = "expired" if cut else "canceled"
             reason = {} if cut else {"cancel_reason": _REASONS[event.reason], "reason": _REASONS[event.reason]}
             status = {"exec_type": status_text, "order_status": status_text, **short}
-            return [status | _totals(one, order, fill) | reason]
+            return [status | _totals(one, fills) | reason]
 
 
-def open_order(names: Names, order: Order) -> Data:
-    """An open order in a snapshot of `executions`."""
+def open_order(names: Names, order: Order, fills: Sequence[Trade]) -> Data:
+    """An open order in a snapshot of `executions`, with its trades so far."""
     one = names.by_key[order.symbol]
-    return _whole(one, order, "new", "new", order.created_ns) | _totals(one, order, None)
+    return _whole(one, order, "new", _open_status(order), order.created_ns) | _totals(one, fills)
 
 
-def executed(names: Names, order: Order, fill: Trade, status: str) -> Data:
-    """A fill in `executions`."""
-    one = names.by_key[order.symbol]
+def executed(names: Names, order: Order, fills: Sequence[Trade], status: str) -> Data:
+    """The last of an order's trades so far in `executions`."""
+    one, fill = names.by_key[order.symbol], fills[-1]
     return {
         "order_id": order_name(order),
         **_client(order),
@@ -236,7 +240,7 @@ def executed(names: Names, order: Order, fill: Trade, status: str) -> Data:
         "order_userref": order.user_ref or 0,
         "order_status": status,
         "order_type": "market" if order.type == "MARKET" else "limit",
-        **_totals(one, order, fill),
+        **_totals(one, fills),
         "fees": [{"asset": fill.fee_currency, "qty": amount(fill.fee)}],
         "timestamp": moment(fill.at_ns),
     }
@@ -283,9 +287,9 @@ def price(one: Pair, units: int) -> Decimal:
     return Decimal(one.price(units))
 
 
-def _levels(one: Pair, levels: Iterable[int], *, gone: bool = False) -> list[Data]:
-    size = Decimal(fixed(0 if gone else one.instrument.max_quantity, one.lot_decimals))
-    return [{"price": price(one, level), "qty": size} for level in levels]
+def _levels(one: Pair, levels: Iterable[int], size: int) -> list[Data]:
+    shown = Decimal(fixed(size, one.lot_decimals))
+    return [{"price": price(one, level), "qty": shown} for level in levels]
 
 
 def _added(levels: list[int], before: list[int]) -> list[int]:
@@ -306,19 +310,22 @@ def _short(one: Pair, order: Order, at_ns: int) -> Data:
     }
 
 
-def _totals(one: Pair, order: Order, fill: Trade | None) -> Data:
+def _open_status(order: Order) -> str:
+    return "partially_filled" if order.executed else "new"
+
+
+def _totals(one: Pair, fills: Sequence[Trade]) -> Data:
+    quantity, cost = sum(fill.quantity for fill in fills), sum(fill.quote_amount for fill in fills)
     return {
-        "cum_qty": amount(order.executed),
-        "cum_cost": amount(order.quote_executed),
-        "avg_price": price(one, fill.price if fill else 0),
-        "fee_usd_equiv": amount(_fee_value(one, fill)),
+        "cum_qty": amount(quantity),
+        "cum_cost": amount(cost),
+        "avg_price": amount(cost * ONE // quantity if quantity else 0),
+        "fee_usd_equiv": amount(sum(_fee_value(one, fill) for fill in fills)),
     }
 
 
-def _fee_value(one: Pair, fill: Trade | None) -> int:
+def _fee_value(one: Pair, fill: Trade) -> int:
     """A fee in the quote currency, where it is in base or quote."""
-    if fill is None:
-        return 0
     return one.instrument.notional(fill.price, fill.fee) if fill.fee_currency == one.base.code else fill.fee
 
 

@@ -74,10 +74,10 @@ def ticker(exchange: Exchange, names: Names, params: Params) -> Told:
         market = exchange.markets[one.key]
         quote = quotes[one.key] = exchange.told(market)
         today, day = today_of(market, quote), day_of(market, quote)
-        size = fixed(one.instrument.max_quantity, 3)
+        size, whole = _size(one, quote), str(max(quote.size // ONE, 1))
         body[name] = {
-            "a": [_price(one, quote.ask), fixed(one.instrument.max_quantity, 0), size],
-            "b": [_price(one, quote.bid), fixed(one.instrument.max_quantity, 0), size],
+            "a": [_price(one, quote.ask), whole, size],
+            "b": [_price(one, quote.bid), whole, size],
             "c": [_price(one, quote.mid), last_size(market, quote.at_ns)],
             "v": [show(today.volume), show(day.volume)],
             "p": [_price(one, vwap(today)), _price(one, vwap(day))],
@@ -90,11 +90,11 @@ def ticker(exchange: Exchange, names: Names, params: Params) -> Told:
 
 
 def depth(exchange: Exchange, names: Names, params: Params) -> Told:
-    """Depth: levels one tick apart, each with the largest quantity that an order may have."""
+    """Depth: levels one tick apart, all of the market's depth."""
     ((name, one),) = _chosen(exchange, names, params).items()
     quote = exchange.told(exchange.markets[one.key])
     count = max(1, min(_whole(params, "count") or 100, 500))
-    at, size = quote.at_ns // 10**9, fixed(one.instrument.max_quantity, 3)
+    at, size = quote.at_ns // 10**9, _size(one, quote)
     bids, asks = ladder(one, quote, count)
     sides = {"asks": asks, "bids": bids}
     body = {side: [[_price(one, price), size, at] for price in prices] for side, prices in sides.items()}
@@ -150,6 +150,11 @@ def trades(exchange: Exchange, names: Names, params: Params) -> Told:
         for print_ in prints
     ]
     return {name: body, "last": str(prints[-1].at_ns if prints else since_ns or now_ns)}, {}
+
+
+def _size(one: Pair, quote: Quote) -> str:
+    """What stands at a level: three decimals, or as many as it needs."""
+    return fixed(quote.size, one.lot_decimals if quote.size % (ONE // 1000) else 3)
 
 
 def ladder(one: Pair, quote: Quote, count: int) -> tuple[list[int], list[int]]:

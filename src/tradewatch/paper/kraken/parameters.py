@@ -10,10 +10,15 @@ from typing import get_args
 from tradewatch.paper import units
 from tradewatch.paper.kraken.errors import KrakenError, invalid
 from tradewatch.paper.kraken.names import Names, Pair
-from tradewatch.paper.orders import NewOrder, OrderType, TimeInForce
+from tradewatch.paper.orders import NewOrder, OrderType, SelfTrade, TimeInForce
 
 Params = Mapping[str, object]
 MAX_CLIENT_ID = 36
+_SELF_TRADE: Mapping[str, SelfTrade] = {
+    "cancel-newest": "EXPIRE_TAKER",
+    "cancel-oldest": "EXPIRE_MAKER",
+    "cancel-both": "EXPIRE_BOTH",
+}
 _FLAGS = ("post", "fcib", "fciq", "nompp", "viqc")
 _REST_NAMES = {
     "order_type": "ordertype",
@@ -115,6 +120,8 @@ def from_websocket(params: Params) -> dict[str, object]:
         found["oflags"] = ",".join(flags)
     if params.get("time_in_force") is not None:
         found["timeinforce"] = text_of(params, "time_in_force").upper()
+    if params.get("stp_type") is not None:
+        found["stptype"] = text_of(params, "stp_type").replace("_", "-")
     if params.get("expire_time") is not None:
         try:
             found["expiretm"] = str(round(datetime.fromisoformat(text_of(params, "expire_time")).timestamp()))
@@ -165,6 +172,9 @@ def new_order(names: Names, params: Params, now_ns: int) -> tuple[NewOrder, Pair
     expires_ns = _expiry(params, now_ns)
     if (in_force == "GTD") != (expires_ns is not None):
         raise invalid("expiretm")
+    self_trade = _SELF_TRADE.get(text_of(params, "stptype") or "cancel-newest")
+    if self_trade is None:
+        raise invalid("stptype")
     client_id = text_of(params, "cl_ord_id") or None
     user_ref = whole(params, "userref")
     if client_id is not None and (user_ref is not None or len(client_id) > MAX_CLIENT_ID):
@@ -195,6 +205,7 @@ def new_order(names: Names, params: Params, now_ns: int) -> tuple[NewOrder, Pair
         user_ref=user_ref,
         expires_ns=expires_ns,
         fee_in="base" if "fcib" in flags else "quote" if "fciq" in flags else None,
+        self_trade=self_trade,
     ), one
 
 

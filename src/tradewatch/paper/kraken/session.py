@@ -24,6 +24,7 @@ from tradewatch.paper.kraken.names import Names, Pair
 from tradewatch.paper.kraken.tokens import Tokens
 from tradewatch.paper.kraken.trading import Trading
 from tradewatch.paper.market import Quote
+from tradewatch.paper.orders import Order, Trade
 from tradewatch.paper.session import Message, Reply
 from tradewatch.paper.tape import tape
 
@@ -138,15 +139,8 @@ class KrakenSession:
             case OrderChanged():
                 one = self._subscriptions.get(("executions", None))
                 if one is not None:
-                    fill = next(
-                        (
-                            trade
-                            for trade in self._exchange.trades(event.account, event.order.symbol)
-                            if trade.order_id == event.order.order_id
-                        ),
-                        None,
-                    )
-                    for data in channels.changed(self._names, event, fill, every_state=one.every_state):
+                    fills = self._fills(event.account, event.order)
+                    for data in channels.changed(self._names, event, fills, every_state=one.every_state):
                         yield self._update(one, [data])
             case BalancesChanged():
                 one = self._subscriptions.get(("balances", None))
@@ -288,11 +282,25 @@ class KrakenSession:
         if params.get("snap_trades") is True:
             for trade in self._exchange.trades(self.account)[-_SNAPSHOT_TRADES:]:
                 order = self._exchange.order(self.account, trade.symbol, trade.order_id, None)
-                found.append(channels.executed(self._names, order, trade, "filled"))
+                fills = self._fills(self.account, order)
+                fills = fills[: fills.index(trade) + 1]
+                is_whole = sum(fill.quantity for fill in fills) == order.quantity
+                status = "filled" if is_whole else "partially_filled"
+                found.append(channels.executed(self._names, order, fills, status))
         if params.get("snap_orders", True) is not False:
             orders = self._exchange.open_orders(self.account)
-            found += [channels.open_order(self._names, order) for order in orders]
+            found += [channels.open_order(self._names, order, self._fills(self.account, order)) for order in orders]
         return found
+
+    def _fills(self, account: str, order: Order) -> list[Trade]:
+        """The trades that an order had had as it stood."""
+        fills: list[Trade] = []
+        left = order.executed
+        for trade in self._exchange.trades(account, order.symbol) if left else ():
+            if left and trade.order_id == order.order_id:
+                fills.append(trade)
+                left -= trade.quantity
+        return fills
 
     def _do(self, method: str, params: Params, request: Params, wall_ns: int) -> Reply:
         act = requests.METHODS.get(method)

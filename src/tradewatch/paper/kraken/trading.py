@@ -109,14 +109,17 @@ class Trading:
         return amended
 
     def edit(self, account: str, params: Params, wall_ns: int) -> tuple[Order, Placed]:
-        """EditOrder, edit_order: the order is cancelled and a new one placed, with what is not given as it was."""
+        """EditOrder, edit_order: the order is cancelled and a new one placed, with what is not given as it was.
+
+        Without a volume that is what was not filled; a volume below what was filled is refused.
+        """
         check_deadline(params, wall_ns)
         order = self._one(account, params)
         kept = {
             "type": order.side.lower(),
             "ordertype": "market" if order.type == "MARKET" else "limit",
             "price": self._names.by_key[order.symbol].price(order.price),
-            "volume": show(order.quantity),
+            "volume": show(order.left),
             "oflags": "post" if order.type == "LIMIT_MAKER" else "",
             "userref": order.user_ref,
         }
@@ -124,6 +127,8 @@ class Trading:
         request, one = new_order(self._names, kept | given, self._exchange.now_ns)
         if one.key != order.symbol:
             raise invalid("pair")
+        if (request.quantity or 0) < order.executed and "volume" in given:
+            raise invalid("volume")
         self._count(account, order.symbol, 1 + cost_by_age("edit", self._age_s(order, wall_ns)), wall_ns)
         if flag(params, "validate"):
             return order, Placed(request)

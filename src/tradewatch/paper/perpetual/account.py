@@ -105,7 +105,7 @@ class Wallet:
     def order_margin(self, symbol: str | None = None) -> int:
         """Initial margin of open orders that do not reduce; of each order alone, not netted."""
         return sum(
-            order.price * order.quantity // ONE // self.position(order.symbol).leverage
+            order.price * order.left // ONE // self.position(order.symbol).leverage
             for order in self.open.values()
             if symbol in (None, order.symbol) and not order.reduce_only
         )
@@ -170,6 +170,14 @@ class Wallet:
         position.updated_ns = at_ns
         self.balance += realised
         return realised
+
+    def keep(self, order: Order) -> None:
+        """Put an order where it belongs, as it stands now."""
+        self.orders[order.order_id] = order
+        if order.is_open:
+            self.open[order.order_id] = order
+        else:
+            self.open.pop(order.order_id, None)
 
     def find(self, symbol: str, order_id: int | None, client_id: str | None) -> Order | None:
         """An order by id, client id or both."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tradewatch.paper import matching, queue
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.fees import fee_of
 from tradewatch.paper.instrument import check_notional, check_price, check_quantity
@@ -18,17 +19,17 @@ MAX_OPEN_ORDERS = 200
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """An order past all checks: whether it trades at once, at which price, and how much of it."""
+    """An order past all checks: what it takes at once, how much of it there is, and its place if it rests."""
 
-    takes: bool
-    price: int
+    arrival: matching.Arrival
     quantity: int
+    place: queue.Place
 
 
 def admit(request: NewOrder, market: Market, wallet: Wallet, marks: Mapping[str, int], now_ns: int) -> Admitted:
     """Judge an order; a reduce-only one is cut to the position.
 
-    An order needs initial margin for what does not close, at its limit price or the price that it trades at, and the
+    An order needs initial margin for what does not close, at its limit price or the prices that it trades at, and the
     taker's fee.
 
     Raises:
@@ -46,22 +47,25 @@ def admit(request: NewOrder, market: Market, wallet: Wallet, marks: Mapping[str,
         raise Refusal("duplicate_client_id")
     if sum(order.symbol == request.symbol for order in wallet.open.values()) >= MAX_OPEN_ORDERS:
         raise Refusal("too_many_orders")
-    touch = quote.ask if request.side == "BUY" else quote.bid
-    crosses = request.price >= quote.ask if request.side == "BUY" else request.price <= quote.bid
-    takes = request.type == "MARKET" or crosses
-    if request.time_in_force == "GTX" and takes:
-        raise Refusal("would_take")
-    price, quantity, closing = touch if takes else request.price, request.quantity, position.closing(request.side)
+    quantity, closing = request.quantity, position.closing(request.side)
     if request.reduce_only:
         if not closing:
             raise Refusal("reduce_only")
-        return Admitted(takes, price, min(quantity, closing))
-    check_notional(instrument, price, quantity)
-    opening = instrument.notional(request.price or price, max(quantity - closing, 0))
-    fee = fee_of(wallet.terms.taker, instrument.notional(price, quantity))
-    if opening and opening // position.leverage + fee > wallet.available(marks):
-        raise Refusal("insufficient_margin")
-    return Admitted(takes, price, quantity)
+        quantity = min(quantity, closing)
+    limit = None if request.type == "MARKET" else request.price
+    arrived = matching.arrival(request.side, quantity, limit, quote, instrument.tick, in_force=request.time_in_force)
+    place = queue.place(request.side, request.price, quote, instrument.tick, took=bool(arrived.takes))
+    if not request.reduce_only:
+        parts = [*arrived.takes, matching.Take(request.price, arrived.rests)]
+        worth = sum(instrument.notional(part.price, part.quantity) for part in parts)
+        price = request.price or matching.touch(request.side, quote)
+        check_notional(instrument, arrived.takes[0].price if arrived.takes else price, quantity)
+        opening = max(quantity - closing, 0)
+        margin = instrument.notional(request.price, opening) if request.price else worth * opening // quantity
+        fee = fee_of(wallet.terms.taker, worth)
+        if opening and margin // position.leverage + fee > wallet.available(marks):
+            raise Refusal("insufficient_margin")
+    return Admitted(arrived, quantity, place)
 
 
 def admit_conditional(request: NewConditional, market: Market, wallet: Wallet, now_ns: int) -> None:

@@ -14,12 +14,13 @@ from typing import Literal
 import msgspec
 
 from tradewatch.model.clock import Clock
-from tradewatch.paper import units
+from tradewatch.paper import queue, units
 from tradewatch.paper.accounts import Account, Transfer
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.feed import ContractChanged, prints_between
 from tradewatch.paper.floor import Floor
 from tradewatch.paper.market import Market, Quote
+from tradewatch.paper.matching import Take
 from tradewatch.paper.orders import Role
 from tradewatch.paper.perpetual.account import Wallet
 from tradewatch.paper.perpetual.admission import admit, admit_conditional, closing_order
@@ -36,6 +37,7 @@ from tradewatch.paper.perpetual.values import (
     SettingsNews,
     Terms,
 )
+from tradewatch.paper.tape import Print
 
 
 class Perpetual(Floor):
@@ -86,7 +88,9 @@ class Perpetual(Floor):
         until_ns = max(self.clock.now_ns(), self.now_ns)
         prints = prints_between(self.markets.values(), self.now_ns, until_ns) if self.feed.is_heard else []
         while self.now_ns < until_ns:
-            at_ns, act = self._next(until_ns)
+            open_ = {order.symbol for wallet in self._wallets.values() for order in wallet.open.values()}
+            printed_ns, met = self.next_prints(open_, until_ns)
+            at_ns, act = self._next(printed_ns)
             lost_ns = first_lost(self.markets, self._wallets.values(), self.now_ns, at_ns)
             self.now_ns = at_ns if lost_ns is None else lost_ns
             while prints and prints[0].print.at_ns <= self.now_ns:
@@ -95,6 +99,9 @@ class Perpetual(Floor):
                 self._liquidate()
             elif act is not None:
                 act()
+            if self.now_ns == printed_ns:
+                for symbol, print_ in met:
+                    self._meet(symbol, print_)
         for printed in prints:
             self.feed.publish(printed)
         self.publish_quotes()
@@ -246,16 +253,18 @@ class Perpetual(Floor):
             updated_ns=self.now_ns,
             closes=conditional is not None and conditional.asked.closes_position,
             from_conditional=conditional.asked.type if conditional is not None else None,
+            ahead=admitted.place.ahead,
+            through=admitted.place.through,
         )
         self._settlement.open(wallet, order)
-        if admitted.takes:
-            return self._fill(wallet, order, admitted.price, "taker")
-        if request.time_in_force in ("IOC", "FOK"):
+        for take in admitted.arrival.takes:
+            order = self._fill(wallet, order, take, "taker")
+        if admitted.arrival.expires:
             return self._settlement.end(wallet, order, "EXPIRED", self.now_ns)
         return order
 
-    def _fill(self, wallet: Wallet, order: Order, price: int, role: Role) -> Order:
-        filled = self._settlement.fill(wallet, order, price, role, self.now_ns)
+    def _fill(self, wallet: Wallet, order: Order, take: Take, role: Role) -> Order:
+        filled = self._settlement.fill(wallet, order, take, role, self.now_ns)
         if not wallet.position(order.symbol).amount:
             for one in list(wallet.waiting.values()):
                 if one.asked.symbol == order.symbol and one.asked.closes_position:
@@ -271,7 +280,7 @@ class Perpetual(Floor):
             for order in wallet.open.values():
                 at_ns = reached(self.markets[order.symbol], order, self.now_ns, until_ns)
                 if at_ns is not None:
-                    due.append((at_ns, order.order_id, partial(self._rested, wallet, order)))
+                    due.append((at_ns, order.order_id, partial(self._rested, wallet, order, order.left)))
             for waiting in wallet.waiting.values():
                 at_ns = triggered(self.markets[waiting.asked.symbol], waiting.asked, self.now_ns, until_ns)
                 if at_ns is not None:
@@ -279,15 +288,32 @@ class Perpetual(Floor):
         at_ns, _, act = min(due, key=lambda one: one[:2])
         return at_ns, act
 
-    def _rested(self, wallet: Wallet, order: Order) -> None:
-        """Fill an order that rested; a reduce-only one as far as there is a position."""
+    def _meet(self, symbol: str, printed: Print) -> None:
+        """Let a print of a market of limited depth trade with the orders that rest there."""
+        market = self.markets[symbol]
+        owners = {
+            order.order_id: wallet
+            for wallet in self._wallets.values()
+            for order in wallet.open.values()
+            if order.symbol == symbol
+        }
+        resting = [wallet.open[order_id] for order_id, wallet in owners.items()]
+        quote = market.quote(printed.at_ns)
+        for order, ahead, filled in queue.turns(resting, printed, quote, market.instrument.step):
+            wallet, moved = owners[order.order_id], msgspec.structs.replace(order, ahead=ahead)
+            wallet.keep(moved)
+            if filled:
+                self._rested(wallet, moved, filled)
+
+    def _rested(self, wallet: Wallet, order: Order, quantity: int) -> None:
+        """Fill so much of an order that rested; a reduce-only one is cut to the position."""
         closing = wallet.position(order.symbol).closing(order.side)
         if order.reduce_only and not closing:
             self._settlement.end(wallet, order, "EXPIRED", self.now_ns)
             return
-        if order.reduce_only and closing < order.quantity:
-            order = msgspec.structs.replace(order, quantity=closing)
-        self._fill(wallet, order, order.price, "maker")
+        if order.reduce_only and closing < order.left:
+            order = msgspec.structs.replace(order, quantity=order.executed + closing)
+        self._fill(wallet, order, Take(order.price, min(quantity, order.left)), "maker")
 
     def _trigger(self, wallet: Wallet, waiting: Conditional) -> None:
         """Turn a conditional order into an ordinary one, or say why not."""
@@ -343,7 +369,7 @@ class Perpetual(Floor):
                 isolated = position.margin_type == "isolated"
                 kept = wallet.balance - position.isolated if isolated else 0
                 self._settlement.open(wallet, order)
-                filled = self._fill(wallet, order, order.price, "taker")
+                filled = self._fill(wallet, order, Take(order.price, order.quantity), "taker")
                 clearance = filled.quote_executed * self.terms.clearance // units.ONE
                 self._settlement.earn(
                     wallet, "INSURANCE_CLEAR", symbol, max(-clearance, kept - wallet.balance), self.now_ns

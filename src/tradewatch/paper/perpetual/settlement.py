@@ -9,6 +9,7 @@ import msgspec
 from tradewatch.paper.feed import ContractChanged, Feed
 from tradewatch.paper.fees import fee_of
 from tradewatch.paper.market import Market
+from tradewatch.paper.matching import Take
 from tradewatch.paper.orders import Role
 from tradewatch.paper.perpetual.account import Wallet
 from tradewatch.paper.perpetual.books import Line
@@ -45,15 +46,16 @@ class Settlement:
     def open(self, wallet: Wallet, order: Order) -> None:
         """Put an order into the book."""
         wallet.by_client[order.symbol, order.client_id] = order.order_id
-        wallet.orders[order.order_id] = wallet.open[order.order_id] = order
+        wallet.keep(order)
         wallet.updated_ns = order.updated_ns
         self._tell(wallet, OrderNews("NEW", order), order.updated_ns)
 
-    def fill(self, wallet: Wallet, order: Order, price: int, role: Role, at_ns: int) -> Order:
-        """Fill an order whole at a price."""
-        amount = self._markets[order.symbol].instrument.notional(price, order.quantity)
+    def fill(self, wallet: Wallet, order: Order, take: Take, role: Role, at_ns: int) -> Order:
+        """Fill an order as far as it takes."""
+        price, quantity = take.price, take.quantity
+        amount = self._markets[order.symbol].instrument.notional(price, quantity)
         fee = fee_of(self._terms.maker if role == "maker" else self._terms.taker, amount)
-        realised = wallet.apply(order.symbol, order.side, price, order.quantity, at_ns)
+        realised = wallet.apply(order.symbol, order.side, price, quantity, at_ns)
         wallet.balance -= fee
         self._last_trade_id[order.symbol] += 1
         fill = Fill(
@@ -62,7 +64,7 @@ class Settlement:
             symbol=order.symbol,
             side=order.side,
             price=price,
-            quantity=order.quantity,
+            quantity=quantity,
             quote_amount=amount,
             fee=fee,
             realised=realised,
@@ -70,10 +72,13 @@ class Settlement:
             at_ns=at_ns,
         )
         filled = msgspec.structs.replace(
-            order, status="FILLED", executed=order.quantity, quote_executed=amount, updated_ns=at_ns
+            order,
+            status="FILLED" if quantity == order.left else "PARTIALLY_FILLED",
+            executed=order.executed + quantity,
+            quote_executed=order.quote_executed + amount,
+            updated_ns=at_ns,
         )
-        wallet.open.pop(order.order_id, None)
-        wallet.orders[order.order_id] = filled
+        wallet.keep(filled)
         wallet.fills.append(fill)
         wallet.updated_ns = at_ns
         self.lines.append(Line(wallet.account.name, fill))
@@ -87,8 +92,7 @@ class Settlement:
     def end(self, wallet: Wallet, order: Order, status: Status, at_ns: int) -> Order:
         """Take an order out of the book."""
         ended = msgspec.structs.replace(order, status=status, updated_ns=at_ns)
-        del wallet.open[order.order_id]
-        wallet.orders[order.order_id] = ended
+        wallet.keep(ended)
         wallet.updated_ns = at_ns
         self._tell(wallet, OrderNews("CANCELED" if status == "CANCELED" else "EXPIRED", ended), at_ns)
         return ended

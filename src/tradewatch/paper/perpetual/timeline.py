@@ -18,10 +18,10 @@ def rises(asked: NewConditional) -> bool:
 
 
 def reached(market: Market, order: Order, after_ns: int, until_ns: int) -> int | None:
-    """The first instant in (after, until] at which the opposite best price reaches an open order."""
+    """The first instant in (after, until] at which the opposite best price has gone through an open order."""
     if order.side == "BUY":
-        return market.falls_to(market.buy_level(order.price), after_ns, until_ns)
-    return market.rises_to(market.sell_level(order.price), after_ns, until_ns)
+        return market.falls_to(market.buy_level(order.through), after_ns, until_ns)
+    return market.rises_to(market.sell_level(order.through), after_ns, until_ns)
 
 
 def triggered(market: Market, asked: NewConditional, after_ns: int, until_ns: int) -> int | None:

@@ -11,7 +11,7 @@ from tradewatch.paper.units import ONE
 
 OrderType = Literal["LIMIT", "MARKET"]
 TimeInForce = Literal["GTC", "IOC", "FOK", "GTX"]
-Status = Literal["NEW", "FILLED", "CANCELED", "EXPIRED"]
+Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "EXPIRED"]
 ConditionalType = Literal["STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"]
 ConditionalStatus = Literal["NEW", "FINISHED", "CANCELED", "EXPIRED", "REJECTED"]
 IncomeKind = Literal["REALIZED_PNL", "COMMISSION", "FUNDING_FEE", "INSURANCE_CLEAR", "TRANSFER"]
@@ -57,7 +57,10 @@ class NewOrder(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An accepted order as it stands. `closes` says that it closes a position; `from_conditional` what placed it."""
+    """An accepted order as it stands. `closes` says that it closes a position; `from_conditional` what placed it.
+
+    `ahead` and `through` are its place in the queue (`queue.Place`).
+    """
 
     order_id: int
     client_id: str
@@ -75,11 +78,18 @@ class Order(msgspec.Struct, frozen=True):
     quote_executed: int = 0
     closes: bool = False
     from_conditional: ConditionalType | None = None
+    ahead: int = 0
+    through: int = 0
 
     @property
     def is_open(self) -> bool:
         """Whether it rests in the book."""
-        return self.status == "NEW"
+        return self.status in ("NEW", "PARTIALLY_FILLED")
+
+    @property
+    def left(self) -> int:
+        """What is not filled."""
+        return self.quantity - self.executed
 
 
 class Fill(msgspec.Struct, frozen=True):
