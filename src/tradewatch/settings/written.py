@@ -48,7 +48,7 @@ def _commented() -> Iterator[str]:
 
 def _spelled(field: Field) -> str:
     value: Any = field.examples[0] if field.examples else field.default
-    if field.key == "rules":
+    if field.between is not None:
         return json.dumps([value])
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -77,8 +77,8 @@ watch = tradewatch.instrument(bot, config="tradewatch.yaml", limits={{"daily_los
 A setting comes from a profile, a file (YAML or JSON), the environment and the arguments of `tradewatch.instrument`,
 and the later one wins, each setting and each limit by itself. `{CONFIG}` names the file where no argument does; a
 program that is run by `opentelemetry-instrument` has its settings from there. A path in a file is relative to that
-file, elsewhere to the working directory; `~` is the home. In a variable, files are separated as in `PATH`, and an
-empty one is not set.
+file, elsewhere to the working directory; `~` is the home. In a variable, files are separated as in `PATH`, names of
+programs by commas, and an empty one is not set.
 
 ```
 tradewatch config init                 # writes tradewatch.yaml, every setting in it as a comment

@@ -27,6 +27,7 @@ class _Outlet:
 
     def __init__(self) -> None:
         self.sources: dict[Published, Mapping[str, str]] = {}
+        self._sorted: dict[Published, tuple[Sequence[Reading], dict[str, list[Reading]]]] = {}
         self.before: list[Before] = []
 
     def collecting(self, options: CallbackOptions) -> Iterable[Observation]:
@@ -41,11 +42,25 @@ class _Outlet:
             return [
                 Observation(reading.value, {**extra, **dict(reading.attributes)})
                 for published, extra in list(self.sources.items())
-                for reading in published()
-                if reading.metric is metric
+                for reading in self._by_name(published).get(metric.name, ())
             ]
 
         return callback
+
+    def forget(self, published: Published) -> None:
+        self.sources.pop(published, None)
+        self._sorted.pop(published, None)
+
+    def _by_name(self, published: Published) -> dict[str, list[Reading]]:
+        """The current readings, sorted once for all instruments."""
+        readings = published()
+        known = self._sorted.get(published)
+        if known is None or known[0] is not readings:
+            found: dict[str, list[Reading]] = {}
+            for reading in readings:
+                found.setdefault(reading.metric.name, []).append(reading)
+            known = self._sorted[published] = readings, found
+        return known[1]
 
 
 class Gauges:
@@ -78,14 +93,19 @@ class Gauges:
         with self._lock:
             outlet = self._outlets.get(provider)
             if outlet is not None:
-                outlet.sources.pop(published, None)
+                outlet.forget(published)
 
 
 def _instruments(provider: MeterProvider, scope: str, outlet: _Outlet) -> None:
     meter = provider.get_meter(scope)
     first = [outlet.collecting]
+    makers = {
+        "counter": meter.create_observable_counter,
+        "updowncounter": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }
     for metric in METRICS:
-        if metric.instrument != "histogram":
-            make = meter.create_observable_counter if metric.instrument == "counter" else meter.create_observable_gauge
+        make = makers.get(metric.instrument)
+        if make is not None:
             make(metric.name, [*first, outlet.observe(metric)], metric.unit, metric.meaning)
             first = []
