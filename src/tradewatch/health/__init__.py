@@ -1,4 +1,4 @@
-"""How the bot's process and its machine are: read from the kernel every few seconds, missing where it does not tell."""
+"""How the bot's process and its machine are: read from the kernel every ten seconds, missing where it does not tell."""
 
 from tradewatch.health.loops import Loops
 from tradewatch.health.pauses import GcPauses

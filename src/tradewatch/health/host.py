@@ -75,15 +75,19 @@ class FileSystems:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = tuple(folders)
+        # With the devices that were mounted there: to look for them takes as long as all the rest.
+        self._points: dict[str, int] = {}
 
     def room(self) -> Iterator[Reading]:
         """Used, free and reserved bytes, and the size, by mount point."""
-        rooms = {}
-        for folder in self._folders:
-            with suppress(OSError):  # of the working directory, it may have been removed
-                point = _mountpoint(folder)
-                rooms[point] = os.statvfs(point)
-        for point, found in rooms.items():
+        if not self._points or any(os.stat(point).st_dev != device for point, device in self._points.items()):
+            self._points = {}
+            for folder in self._folders:
+                with suppress(OSError):  # of the working directory, it may have been removed
+                    point = _mountpoint(folder)
+                    self._points[point] = os.stat(point).st_dev
+        for point in self._points:
+            found = os.statvfs(point)
             of, unit = (a.MOUNTPOINT.name, point), found.f_frsize
             used, reserved = found.f_blocks - found.f_bfree, found.f_bfree - found.f_bavail
             for state, blocks in (("used", used), ("free", found.f_bavail), ("reserved", reserved)):

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from time import monotonic_ns
 
+from tradewatch.runtime.failures import failures
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 from tradewatch.semconv.attributes import OTHER
 
-# With five seconds between two of them, what a reader that comes every 15 s has not missed.
-_KEPT = 3
+# With ten seconds between two of them, none is missed by a reader that comes every 15 s.
+_KEPT = 2
 
 
 class _Loop:
@@ -75,6 +76,10 @@ class Loops:
 
     def ask(self) -> None:
         """Look for new loops, forget those that are closed or gone, and have each that runs answer. Service thread."""
+        with failures.kept("loops"):  # the bot's loop may be of any kind
+            self._ask()
+
+    def _ask(self) -> None:
         there = [each for each in self._loops if (loop := each.of()) is not None and not loop.is_closed()]
         known = {id(each.of()) for each in there}
         for path, loop in self._found():
@@ -89,11 +94,12 @@ class Loops:
     def lags(self) -> dict[str, float]:
         """Seconds by name, of those that run. Any thread, but one at a time."""
         found = {}
-        for each, loop in self._open():
-            if not loop.is_running():
-                each.give_up()
-            elif (lag_s := each.lag_s()) is not None:
-                found[each.name] = lag_s
+        with failures.kept("loops"):
+            for each, loop in self._open():
+                if not loop.is_running():
+                    each.give_up()
+                elif (lag_s := each.lag_s()) is not None:
+                    found[each.name] = lag_s
         return found
 
     def readings(self) -> Iterator[Reading]:

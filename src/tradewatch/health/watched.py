@@ -14,7 +14,7 @@ from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 
 # A pid is looked at again after so many looks, since a process may become another program.
-_LOOK_AGAIN = 12
+_LOOK_AGAIN = 6
 _COMMAND_LENGTH = 15
 # A file's time and a process's start are known to that much.
 _SLACK_S = 2.0

@@ -336,7 +336,7 @@ LOOP_LAG = _m(
     "trading.loop.lag",
     "gauge",
     "s",
-    "How long an event loop let a callback wait: the longest of the last 15 s, or of one that still waits.",
+    "How long an event loop let a callback wait: the longest of the last 20 s, or of one that still waits.",
     a.LOOP,
 )
 SYSTEM_CPU = _m("system.cpu.time", "counter", "s", "Time of all logical CPUs of the host together.", a.CPU_MODE)

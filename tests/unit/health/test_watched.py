@@ -149,7 +149,7 @@ def test_a_pid_that_becomes_another_program_is_noticed_within_a_minute(fake_proc
     watched = WatchedProcesses(["postgres"], [], fake_proc.folder)
     assert told(watched.look()) == {(UP, "postgres"): 0}
     fake_proc.process(10, "postgres")
-    looks = [told(watched.look())[UP, "postgres"] for _ in range(12)]
+    looks = [told(watched.look())[UP, "postgres"] for _ in range(6)]
     assert looks[-1] == 1
 
 
