@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 import weakref
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from tradewatch import status as said
 from tradewatch.breaker import OrderGate, explain
-from tradewatch.instrumentation.ccxt import Binding, Ccxt, ClockOffset, Limit, binding_of
+from tradewatch.instrumentation.ccxt import Binding, Ccxt, ClockOffset, Limit, binding_of, loop_of
 from tradewatch.instrumentation.discovery import Search
 from tradewatch.runtime.failures import failures
 from tradewatch.semconv import Reading
@@ -184,6 +185,14 @@ class Clients:
     def overhead_ns(self) -> int:
         """CPU time that the bot's threads spent for us in their calls."""
         return sum(binding.probe.overhead_ns for _, binding in self.mine()) + self._overhead_gone_ns
+
+    def loops(self) -> Iterator[tuple[str, AbstractEventLoop]]:
+        """Path and event loop of each client that has been used on one."""
+        for made, client, binding in tuple(self._clients):
+            there = made()
+            loop = None if there is None or self._gate not in binding.gates else loop_of(there)
+            if loop is not None:
+                yield client.path, loop
 
     def venues(self) -> tuple[said.Venue, ...]:
         """What the venues told of themselves to clients that are open; of several the most used, the best known."""

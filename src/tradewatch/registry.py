@@ -78,6 +78,9 @@ def instrument(
     limits: Mapping[str, float] | None = None,
     rules: Sequence[str | os.PathLike[str]] | None = None,
     port: int | msgspec.UnsetType | None = msgspec.UNSET,
+    log_files: Sequence[str | os.PathLike[str]] | None = None,
+    processes: Sequence[str] | None = None,
+    pid_files: Sequence[str | os.PathLike[str]] | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     clients: Sequence[Any] = (),
@@ -115,6 +118,9 @@ def instrument(
         limits: limits by name, such as `{"daily_loss": 0.02}`; docs/rules.md lists them.
         rules: rule files in Prometheus's format that replace the default rules.
         port: of the scrape endpoint on 127.0.0.1; 0 takes a free one, None serves none; 9464 unless set.
+        log_files: log files whose size is told.
+        processes: other programs to look after, by name.
+        pid_files: the same by the files that they write their process id into.
         tracer_provider: the application's, where it is not the global one. It is never shut down.
         meter_provider: likewise.
         clients: exchange clients to watch from the start beside those that are found on the bot.
@@ -145,6 +151,9 @@ def instrument(
         "limits": sources.plain(limits) or None,
         "rules": sources.plain(rules),
         "port": None if port is msgspec.UNSET else "none" if port is None else port,
+        "log_files": sources.plain(log_files),
+        "processes": sources.plain(processes),
+        "pid_files": sources.plain(pid_files),
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
         "clients": tuple(map(id, clients)) or None,
@@ -172,6 +181,9 @@ def instrument(
             "limits": limits,
             "rules": rules,
             "port": port,
+            "log_files": log_files,
+            "processes": processes,
+            "pid_files": pid_files,
             "strategy": strategy,
         }
         layers = sources.read(config=config, environ=os.environ, arguments=given.told(arguments))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tradewatch import health
 from tradewatch.breaker import Status as BreakerStatus
 from tradewatch.instrumentation.discovery import Search
 from tradewatch.portfolio import PortfolioSnapshot
@@ -85,6 +86,20 @@ class Telemetry(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
+class System(msgspec.Struct, frozen=True):
+    """The bot's process and what settings have watched beside it; None is not known, or of a file that it is missing.
+
+    `cpu` is of one core over the last seconds. `loops` are lags in seconds of the event loops that run, `log_files`
+    sizes in bytes, `processes` say whether each runs.
+    """
+
+    cpu: float | None = None
+    memory_bytes: int | None = None
+    loops: dict[str, float] = {}
+    log_files: dict[str, int | None] = {}
+    processes: dict[str, bool | None] = {}
+
+
 class Status(msgspec.Struct, frozen=True):
     """A bot at one moment.
 
@@ -120,6 +135,7 @@ class Status(msgspec.Struct, frozen=True):
     service_alive: bool
     state_folder: str | None
     notes: tuple[str, ...]
+    system: System = System()
 
 
 def share(one: RateLimit) -> float:
@@ -161,6 +177,11 @@ def telemetry(providers: Providers, journal: Journal, emitter: Emitter, fold: Fo
         export_failures=providers.failed(),
         notes=providers.notes + fold.notes,
     )
+
+
+def system(system: health.System) -> System:
+    """How process and host are."""
+    return System(system.cpu, system.memory_bytes, system.loops.lags(), dict(system.logs.sizes), system.processes.up)
 
 
 def notes(

@@ -19,6 +19,7 @@ from tradewatch.changes import Changes
 from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.control.commands import Bot
 from tradewatch.control.server import ControlSocket
+from tradewatch.health import GcPauses, LogFiles, Loops, System, WatchedProcesses
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search, with_named
@@ -33,6 +34,7 @@ from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
+from tradewatch.settings.tree import Settings
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
 from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
@@ -142,6 +144,8 @@ class Watch:
         self._emitter = Emitter(self._spans, self._fold, providers.crowded)
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
+        self._system = self._look_at(chosen.settings)
+        self._pauses = GcPauses(self._cells)
         self._safety = Safety(
             journal=self._journal,
             cells=self._cells,
@@ -169,6 +173,7 @@ class Watch:
             self._logs.add(self._journal, providers.logger_provider, sends, said)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         jobs: dict[str, Job] = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
+        jobs["system"] = self._system.run
         if providers.outboxes or providers.passed:
             jobs["export"] = providers.run
         if self._follows is not None:
@@ -187,6 +192,7 @@ class Watch:
         self.search = msgspec.structs.replace(self.search, found=())
         if self.tracer is not None:
             executor.wrap(self._patches, self._executors, self.tracer, self._span_extra)
+        self._pauses.start()
         self._safety_thread.start()
         self._service.start()
         if self._control is not None:
@@ -218,6 +224,7 @@ class Watch:
         from it, for a watch of the child's own that takes over.
         """
         self.forked = True
+        self._pauses.stop()
         if self._control is not None:
             self._control.forked()
         self._journal.forked()
@@ -278,6 +285,7 @@ class Watch:
                 kept=self._store is not None,
                 control=self._control.note if self._control is not None else None,
             ),
+            system=said.system(self._system),
         )
 
     def halt(self, reason: str, by: str = "operator") -> Halt:
@@ -364,6 +372,7 @@ class Watch:
             self._clients.release()
 
     def _end(self) -> None:
+        self._pauses.stop()
         deadline = time.monotonic() + _STOP_S
         if self._control is not None:
             self._control.stop()
@@ -414,3 +423,15 @@ class Watch:
         yield from own.readings(self._overhead, self._journal, self._cells, self._emitter, self._providers)
         yield from self._clients.readings()
         yield from self._traffic.readings()
+        yield from self._system.readings()
+
+    def _look_at(self, settings: Settings) -> System:
+        cardinality, logs = self._cells.cardinality, settings.log_files or ()
+        folders = [self._folder] if self._folder is not None else []
+        return System(
+            folders=[Path("/"), Path(), *folders, *(Path(each).parent for each in logs)],
+            logs=LogFiles(logs),
+            processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
+            loops=Loops(self._clients.loops, lambda name: cardinality.admit(a.LOOP.name, name)),
+            bounded=cardinality.bounded,
+        )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tradewatch.cli import live
 from tradewatch.model import Equity
-from tradewatch.status import Client
+from tradewatch.status import Client, System
 
 VIEWS = Path(__file__).parent / "views"
 
@@ -50,6 +50,18 @@ def test_no_line_is_wider_than_the_terminal(made, what, width):
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_view_fits_the_height(made, width, height):
     assert len(shown(made.halted(), width, height).splitlines()) <= height
+
+
+def test_process_says_what_is_known_what_is_missing_and_what_is_down(made):
+    system = System(
+        0.12, 130_400_000, {"bot.a": 0.0003, "bot.b": 1.75}, {"/var/log/bot.log": 2_500_000, "/gone.log": None},
+        {"postgres": True, "/run/feed.pid": False, "redis": None},
+    )  # fmt: skip
+    said = "12% of a core · 130.4 MB · loop lag 1.8s · bot.log 2.5 MB · gone.log missing · postgres up · feed.pid DOWN"
+    assert f"{said} · redis ?" in " ".join(shown(made.status(system=system), 132).split())
+    unknown = System(loops={"bot": 0.25})
+    assert "– of a core · – · loop lag 250ms" in shown(made.status(system=unknown), 80, 24)
+    assert "process" not in shown(made.status(), 120)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (100, 40), (132, 50)])

@@ -3,8 +3,10 @@
 import pytest
 
 from tradewatch.rules import default_groups
+from tradewatch.semconv import METRICS
 
 BOT = """
+import gc
 exchange = client()
 exchange.fetch_balance()
 for _ in range(3):
@@ -16,8 +18,16 @@ try:
 except ccxt.BaseError:
     pass
 say(order=placed["id"], instance=watch()._providers.instance_id)
+gc.collect()
 sys.stdin.readline()
 """
+OF_SYSTEM = ("process.", "system.", "cpython.", "trading.loop.", "tradewatch.process.", "tradewatch.log_file.")
+LABELS = {
+    "__name__",
+    "le",
+    "trading_bot",
+    *(a.label for m in METRICS if m.name.startswith(OF_SYSTEM) for a in m.attributes),
+}
 # What moves while nobody trades is not to be held against another moment's value.
 MOVES = ("tradewatch_overhead", "tradewatch_telemetry", "otel_sdk", "process_")
 
@@ -29,7 +39,7 @@ def traded(stack, venue, program):
     bot = program(
         BOT, place.url, name="stacked", OTEL_EXPORTER_OTLP_ENDPOINT=stack.otlp,
         OTEL_METRICS_EXPORTER="otlp,prometheus", OTEL_METRIC_EXPORT_INTERVAL="500",
-        TRADEWATCH_PORT=str(stack.scraped),
+        TRADEWATCH_PORT=str(stack.scraped), TRADEWATCH_LOG_FILES=__file__, TRADEWATCH_PROCESSES="no such program",
     )  # fmt: skip
     yield place, bot.said()
     bot.tell()
@@ -101,6 +111,24 @@ def test_what_a_bot_did_is_in_jaeger_and_the_same_in_prometheus_both_ways(stack,
     )
     assert counted == len(requests)
     assert sum(v for k, v in series.items() if dict(k)["__name__"] == "trading_orders_total") == 1
+
+
+def test_process_and_host_are_the_same_series_both_ways(stack, traded, until):
+    _, said = traded
+    ours = [m.prometheus for m in METRICS if m.name.startswith(OF_SYSTEM)]
+    # A bot without an event loop, and a process that is down.
+    absent = {"trading_loop_lag_seconds", "tradewatch_process_cpu_time_seconds_total",
+              "tradewatch_process_memory_usage_bytes"}  # fmt: skip
+
+    def equal():
+        vector = stack.prometheus.query(f'{{__name__=~"({"|".join(ours)}).*"}}')
+        pushed, pulled = set(of_run(said["instance"], vector)), set(scraped(vector))
+        names = {dict(labels)["__name__"] for labels in pushed}
+        there = {name for name in ours if any(each.startswith(name) for each in names)}
+        return pushed == pulled and there == set(ours) - absent and pushed
+
+    for labels in until(equal, 60):
+        assert dict(labels).keys() <= LABELS, labels
 
 
 def tags(span):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from os.path import basename
 
 from rich.box import HEAVY
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -22,7 +23,7 @@ from rich.text import Text
 from tradewatch.model import Evidence
 from tradewatch.portfolio import PositionReading
 from tradewatch.rules import RuleStatus
-from tradewatch.status import Operation, Status
+from tradewatch.status import Operation, Status, System
 
 UNKNOWN = "–"
 _WIDEST = 132
@@ -72,7 +73,8 @@ class _View:
 
 def _page(status: Status, caption: str, width: int, detail: int) -> RenderableType:
     books = [*_money(status, detail), *_positions(status, width, detail), *_orders(status, detail)]
-    calls, rules, own = [*_calls(status, width, detail)], [*_rules(status, width, detail)], [*_own(status, detail)]
+    calls, rules = [*_calls(status, width, detail)], [*_rules(status, width, detail)]
+    own = [*_process(status, detail), *_own(status, detail)]
     if width < _TWO_COLUMNS:
         body = [each for each in (*books, *rules, *own, *calls) if detail or not isinstance(each, Heading)]
     else:
@@ -246,6 +248,24 @@ def _rule(rule: RuleStatus) -> Text:
     return text
 
 
+def _process(status: Status, detail: int) -> Iterable[RenderableType]:
+    now = status.system
+    if now == System():
+        return
+    text = Text(f"{UNKNOWN if now.cpu is None else f'{now.cpu:.0%}'} of a core · {_size(now.memory_bytes)}")
+    if now.loops:
+        slowest = max(now.loops.values())
+        text.append(" · loop lag ").append(duration(slowest), _speed(slowest))
+    for path, size in now.log_files.items():
+        text.append(
+            f" · {basename(path)} {'missing' if size is None else _size(size)}", "yellow" if size is None else ""
+        )
+    for name, up in now.processes.items():
+        text.append(f" · {basename(name)} {'?' if up is None else 'up' if up else 'DOWN'}", "" if up else "bold red")
+    yield from _heading("process") if detail else ()
+    yield text if detail else Text("process: ").append_text(text)
+
+
 def _own(status: Status, detail: int) -> Iterable[RenderableType]:
     own, cpu = status.telemetry, status.overhead_cpu
     text = Text(f"{UNKNOWN if cpu is None else f'{cpu:.1%}'} of a core")
@@ -300,6 +320,10 @@ def _signed(value: Decimal | None, currency: str | None) -> Text:
     if value is None:
         return Text(UNKNOWN, "dim")
     return Text(f"{value:+,.2f} {currency or ''}".rstrip(), "green" if value >= 0 else "red")
+
+
+def _size(size: int | None) -> str:
+    return UNKNOWN if size is None else f"{size / 1e6:,.1f} MB"
 
 
 def _speed(seconds: float | None) -> str:

@@ -156,3 +156,45 @@ REASON = _a(
     "full (more came than was taken), unreachable (the collector, until the end), refused (by it, a whole batch), "
     "rejected (by it, some of a batch), or impossible (to write, or larger than all the room there is).",
 )
+CPU_MODE = _a(
+    "cpu.mode",
+    "metric",
+    "user",
+    "OpenTelemetry's name: user, system, nice, idle, iowait, interrupt or steal.",
+)
+MEMORY_STATE = _a(
+    "system.memory.state",
+    "metric",
+    "used",
+    "OpenTelemetry's name: used, free, cached or buffers; together all there is.",
+)
+DEVICE = _a("system.device", "metric", "vda", "OpenTelemetry's name: a disk.", most=20)
+DISK_DIRECTION = _a("disk.io.direction", "metric", "read", "OpenTelemetry's name: read or write.")
+INTERFACE = _a("network.interface.name", "metric", "eth0", "OpenTelemetry's name.", most=20)
+NETWORK_DIRECTION = _a("network.io.direction", "metric", "receive", "OpenTelemetry's name: receive or transmit.")
+MOUNTPOINT = _a(
+    "system.filesystem.mountpoint",
+    "metric",
+    "/",
+    "OpenTelemetry's name: where a file system is mounted that the bot uses.",
+)
+FILESYSTEM_STATE = _a(
+    "system.filesystem.state",
+    "metric",
+    "free",
+    "OpenTelemetry's name: used, free (to everybody) or reserved (to root); together all there is.",
+)
+GC_GENERATION = _a(
+    "cpython.gc.generation", "metric", "2", "OpenTelemetry's name: the oldest generation that was collected, 0 to 2."
+)
+LOOP = _a(
+    "trading.loop",
+    "metric",
+    "bot.exchange",
+    "An event loop, called by the first exchange client that was found to run on it.",
+    most=20,
+)
+FILE_PATH = _a("file.path", "metric", "/var/log/bot.log", "OpenTelemetry's name: a file that settings name.")
+PROCESS = _a(
+    "process", "metric", "postgres", "A process that settings name: by its name, or by the path of its pid file."
+)

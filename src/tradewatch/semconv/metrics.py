@@ -10,7 +10,7 @@ from tradewatch.semconv import attributes as a
 from tradewatch.semconv.attributes import Attribute
 from tradewatch.semconv.prometheus import family_name
 
-Instrument = Literal["counter", "histogram", "gauge"]
+Instrument = Literal["counter", "updowncounter", "histogram", "gauge"]
 
 # Seconds. From a co-located venue to a hung one; 0.25, 2.5 and other fractions spell alike on every way to Prometheus.
 DURATION_BOUNDS_S = (
@@ -292,4 +292,115 @@ OVERFLOW = _m(
     "{value}",
     "Distinct values of an attribute that metrics had no room for and show as `_OTHER`; counted up to 10,000.",
     a.ATTRIBUTE,
+)
+
+# The process and its host, by OpenTelemetry's names where it has some. Its ratios (`*.utilization`) are left out: their
+# unit 1 is spelled in two ways on the ways to Prometheus, and time and bytes say the same.
+PROCESS_CPU = _m("process.cpu.time", "counter", "s", "CPU time that the bot's process used.", a.CPU_MODE)
+PROCESS_MEMORY = _m("process.memory.usage", "updowncounter", "By", "Memory of the bot's process that is in RAM.")
+PROCESS_VIRTUAL = _m("process.memory.virtual", "updowncounter", "By", "Memory that the bot's process has mapped.")
+PROCESS_DISK = _m(
+    "process.disk.io",
+    "counter",
+    "By",
+    "Bytes that the bot's process read from disks and wrote to them.",
+    a.DISK_DIRECTION,
+)
+PROCESS_THREADS = _m("process.thread.count", "updowncounter", "{thread}", "Threads of the bot's process.")
+PROCESS_FILES = _m(
+    "process.unix.file_descriptor.count",
+    "updowncounter",
+    "{file_descriptor}",
+    "Files, sockets and pipes that the bot's process has open.",
+)
+PROCESS_UPTIME = _m("process.uptime", "gauge", "s", "Since the bot's process began.")
+GC_DURATION = _m(
+    "cpython.gc.duration",
+    "histogram",
+    "s",
+    "A collection of Python's garbage collector: all threads of the bot stand still meanwhile.",
+    a.GC_GENERATION,
+)
+GC_COLLECTIONS = _m(
+    "cpython.gc.collections",
+    "counter",
+    "{collection}",
+    "Collections since the process began, before the bot was watched too.",
+    a.GC_GENERATION,
+)
+GC_COLLECTED = _m("cpython.gc.collected_objects", "counter", "{object}", "Objects that they freed.", a.GC_GENERATION)
+GC_UNCOLLECTABLE = _m(
+    "cpython.gc.uncollectable_objects", "counter", "{object}", "Objects that they could not free.", a.GC_GENERATION
+)
+LOOP_LAG = _m(
+    "trading.loop.lag",
+    "gauge",
+    "s",
+    "How long an event loop let a callback wait: the longest of the last 20 s, or of one that still waits.",
+    a.LOOP,
+)
+SYSTEM_CPU = _m("system.cpu.time", "counter", "s", "Time of all logical CPUs of the host together.", a.CPU_MODE)
+SYSTEM_CPUS = _m("system.cpu.logical.count", "updowncounter", "{cpu}", "Logical CPUs of the host.")
+SYSTEM_LOAD_1M = _m(
+    "system.cpu.load_average.1m", "gauge", "{thread}", "Threads that ran or wanted to, on average over 1 minute."
+)
+SYSTEM_LOAD_5M = _m("system.cpu.load_average.5m", "gauge", "{thread}", "The same over 5 minutes.")
+SYSTEM_LOAD_15M = _m("system.cpu.load_average.15m", "gauge", "{thread}", "The same over 15 minutes.")
+SYSTEM_MEMORY = _m("system.memory.usage", "updowncounter", "By", "Memory of the host.", a.MEMORY_STATE)
+SYSTEM_MEMORY_LIMIT = _m("system.memory.limit", "updowncounter", "By", "Memory that the host has.")
+SYSTEM_MEMORY_AVAILABLE = _m(
+    "system.memory.linux.available",
+    "updowncounter",
+    "By",
+    "Memory that programs can still have without swapping, as the kernel estimates it.",
+)
+SYSTEM_DISK = _m(
+    "system.disk.io", "counter", "By", "Bytes read from and written to a disk.", a.DEVICE, a.DISK_DIRECTION
+)
+SYSTEM_NETWORK = _m(
+    "system.network.io",
+    "counter",
+    "By",
+    "Bytes that came and went by a network interface; loopback is left out.",
+    a.INTERFACE,
+    a.NETWORK_DIRECTION,
+)
+SYSTEM_NETWORK_ERRORS = _m(
+    "system.network.errors", "counter", "{error}", "Errors of a network interface.", a.INTERFACE, a.NETWORK_DIRECTION
+)
+SYSTEM_FILESYSTEM = _m(
+    "system.filesystem.usage",
+    "updowncounter",
+    "By",
+    "Room on the file systems of the root, the working directory, the state folder and the log files.",
+    a.MOUNTPOINT,
+    a.FILESYSTEM_STATE,
+)
+SYSTEM_FILESYSTEM_LIMIT = _m(
+    "system.filesystem.limit", "updowncounter", "By", "Size of such a file system.", a.MOUNTPOINT
+)
+SYSTEM_UPTIME = _m("system.uptime", "gauge", "s", "Since the host was started.")
+LOG_FILE_SIZE = _m(
+    "tradewatch.log_file.size",
+    "gauge",
+    "By",
+    "Size of a file that the setting `log_files` names; missing where the file is.",
+    a.FILE_PATH,
+)
+PROCESS_UP = _m(
+    "tradewatch.process.up",
+    "gauge",
+    "{state}",
+    "1 where a process that settings name runs, 0 where it does not; missing where that cannot be told.",
+    a.PROCESS,
+)
+WATCHED_CPU = _m(
+    "tradewatch.process.cpu.time",
+    "counter",
+    "s",
+    "CPU time that it used while it was watched, those of one name together; missing while it is down.",
+    a.PROCESS,
+)
+WATCHED_MEMORY = _m(
+    "tradewatch.process.memory.usage", "updowncounter", "By", "Its memory in RAM; missing while it is down.", a.PROCESS
 )

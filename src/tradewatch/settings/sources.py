@@ -266,8 +266,8 @@ def _limits(variable: str, text: str, problems: list[Problem]) -> Layer:
 
 def _spelled(field: Field, text: str) -> Any:
     """What a variable's text says, by the type of its setting; text that says none is left as it is."""
-    if field.key == "rules":
-        return [part for part in text.split(os.pathsep) if part]
+    if field.between is not None:
+        return [part for each in text.split(field.between) if (part := each.strip())]
     if field.key == "port":
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else _none(text)
     return text
@@ -305,7 +305,7 @@ def _hint(field: Field, value: Any) -> str:
         if isinstance(value, str) and isinstance(per_cent := _number(value.rstrip().removesuffix("%")), float):
             return f" (write {per_cent / 100:g})" if "%" in value else f" (write {per_cent:g} without quotes)"
     if isinstance(value, str):
-        if field.key == "rules":
+        if field.between is not None:
             return f", such as [{value!r}]"
         if field.key == "port" and isinstance(_spelled(field, value), int) and int(value) <= LAST_PORT:
             return f" (write {value} without quotes)"

@@ -7,6 +7,7 @@ is accepted is said in words made of the same bounds, or of `accepted` in `extra
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,6 +17,7 @@ from msgspec import Meta
 
 LAST_PORT = 65_535
 PREFIX = "TRADEWATCH_"
+_MOST_WATCHED = 20
 
 Profile = Literal["default", "production", "development", "testing"]
 
@@ -96,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "a list of files",
             "rules.yaml",
             path=True,
+            between=os.pathsep,
         ),
     ] = None
     port: Annotated[
@@ -105,6 +108,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra={"accepted": f"0 (any that is free) to {LAST_PORT}, or {{none}}"},
         ),
     ] = 9464
+    log_files: Annotated[
+        Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=_MOST_WATCHED)] | None,
+        _text(
+            "log files whose size is told, `tradewatch.log_file.size`",
+            f"a list of {_MOST_WATCHED} files at most",
+            "bot.log",
+            path=True,
+            between=os.pathsep,
+        ),
+    ] = None
+    processes: Annotated[
+        Annotated[tuple[Annotated[str, Meta(pattern="^[^/]+$")], ...], Meta(max_length=_MOST_WATCHED)] | None,
+        _text(
+            "other programs to look after, by name: whether each runs, its CPU time and memory, `tradewatch.process.*`",
+            f"a list of {_MOST_WATCHED} names of programs at most, without a '/'",
+            "postgres",
+            between=",",
+        ),
+    ] = None
+    pid_files: Annotated[
+        Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(max_length=_MOST_WATCHED)] | None,
+        _text(
+            "the same by the files that they write their process id into",
+            f"a list of {_MOST_WATCHED} files at most",
+            "/run/redis/redis-server.pid",
+            path=True,
+            between=os.pathsep,
+        ),
+    ] = None
 
 
 # What may change while the bot runs; all else is built into threads, files and sockets at the start.
@@ -138,6 +170,11 @@ class Field(msgspec.Struct, frozen=True):
     def is_path(self) -> bool:
         """Whether it names a file or a folder, or a list of them."""
         return bool(self.extra.get("path"))
+
+    @property
+    def between(self) -> str | None:
+        """What stands between the values of a list in an environment variable; None where it is no list."""
+        return self.extra.get("between")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -95,8 +95,13 @@ class Gauges:
 def _instruments(provider: MeterProvider, scope: str, outlet: _Outlet) -> None:
     meter = provider.get_meter(scope)
     first = [outlet.collecting]
+    makers = {
+        "counter": meter.create_observable_counter,
+        "updowncounter": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }
     for metric in METRICS:
-        if metric.instrument != "histogram":
-            make = meter.create_observable_counter if metric.instrument == "counter" else meter.create_observable_gauge
+        make = makers.get(metric.instrument)
+        if make is not None:
             make(metric.name, [*first, outlet.observe(metric)], metric.unit, metric.meaning)
             first = []

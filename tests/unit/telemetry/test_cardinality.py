@@ -14,15 +14,16 @@ from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.tally import Tally
 
 MOST = {a.name: a.most for a in ATTRIBUTES if a.most is not None}
-# What calls tell; limits are told by answers (tests/instrumentation/test_venue.py).
-OF_CALLS = {name: most for name, most in MOST.items() if name != "trading.rate_limit"}
+# What calls do not tell: limits are told by answers (tests/instrumentation/test_venue.py), the others by the machine.
+ELSEWHERE = {"trading.rate_limit", "system.device", "network.interface.name", "trading.loop"}
+OF_CALLS = {name: most for name, most in MOST.items() if name not in ELSEWHERE}
 
 
 def overflowed(cardinality):
     return {dict(r.attributes)["attribute"]: r.value for r in cardinality.readings() if r.value}
 
 
-def test_what_bots_and_venues_name_is_bounded_and_nothing_else():
+def test_what_bots_venues_and_machines_name_is_bounded_and_nothing_else():
     assert MOST == {
         "trading.operation": 200,
         "trading.symbol": 200,
@@ -31,6 +32,9 @@ def test_what_bots_and_venues_name_is_bounded_and_nothing_else():
         "error.type": 50,
         "http.request.method": 20,
         "trading.rate_limit": 50,
+        "system.device": 20,
+        "network.interface.name": 20,
+        "trading.loop": 20,
     }
 
 
@@ -93,7 +97,8 @@ def test_five_thousand_of_everything_are_bounded_cells_and_nothing_is_uncounted(
     for cell in cells.every():
         counted[cell.metric.name] += cell.total
     # Streams have a fixed number of channels; what comes over them is no call.
-    of_calls = (metric for metric in METRICS if metric.instrument == "histogram" and metric is not m.STREAM_LAG)
+    no_calls = (m.STREAM_LAG, m.GC_DURATION)
+    of_calls = (metric for metric in METRICS if metric.instrument == "histogram" and metric not in no_calls)
     histograms = {metric.name: 5_000 for metric in of_calls}
     assert counted == histograms
     assert sum(r.value for r in tally.readings()) == 5_000 == sum(tally.by_status().values())

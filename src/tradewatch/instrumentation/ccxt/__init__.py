@@ -3,10 +3,10 @@
 ccxt is never imported here: it is looked at when the bot has imported it.
 """
 
-from tradewatch.instrumentation.ccxt.calls import Binding, binding_of
+from tradewatch.instrumentation.ccxt.calls import Binding, binding_of, loop_of
 from tradewatch.instrumentation.ccxt.errors import refused_class
 from tradewatch.instrumentation.ccxt.heard import Limit
 from tradewatch.instrumentation.ccxt.venue_clock import ClockOffset
 from tradewatch.instrumentation.ccxt.wrap import Ccxt, is_client
 
-__all__ = ["Binding", "Ccxt", "ClockOffset", "Limit", "binding_of", "is_client", "refused_class"]
+__all__ = ["Binding", "Ccxt", "ClockOffset", "Limit", "binding_of", "is_client", "loop_of", "refused_class"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from time import monotonic_ns, thread_time_ns
@@ -112,6 +113,12 @@ def binding_of(client: Any) -> Binding | None:
     """The binding that a client carries, if a bot still has the client."""
     binding: Binding | None = client.__dict__.get(BINDING)
     return binding if binding is not None and binding.gates else None
+
+
+def loop_of(client: Any) -> AbstractEventLoop | None:
+    """The event loop that an async client has been used on; none of a blocking one."""
+    loop = client.__dict__.get("asyncio_loop")
+    return loop if isinstance(loop, AbstractEventLoop) else None
 
 
 def running(client: Any) -> LiveCall | None:

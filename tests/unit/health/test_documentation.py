@@ -1,0 +1,32 @@
+"""docs/system.md names what there is, and its examples are what they are said to be."""
+
+import re
+from pathlib import Path
+
+from tradewatch import rules
+from tradewatch.semconv import METRICS
+from tradewatch.settings.sources import read
+
+DOC = (Path(__file__).parents[3] / "docs" / "system.md").read_text()
+OF_SYSTEM = ("process.", "system.", "cpython.", "trading.loop.", "tradewatch.process.", "tradewatch.log_file.")
+
+
+def test_every_metric_is_named_and_no_other():
+    named = {
+        name for name in re.findall(r"`((?:process|system|cpython|trading|tradewatch)_\w+)`", DOC) if "{" not in name
+    }
+    labels = {a.label for m in METRICS for a in m.attributes}
+    ours = {m.prometheus for m in METRICS if m.name.startswith(OF_SYSTEM)}
+    assert named - labels == ours
+
+
+def test_examples_are_settings_and_rules(tmp_path):
+    settings, machine = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
+    (tmp_path / "t.yaml").write_text(settings)
+    layers = read(config=tmp_path / "t.yaml", environ={})
+    assert (set(layers.file), layers.problems) == ({"log_files", "processes", "pid_files"}, ())
+    [group] = rules.loads(machine)
+    assert len(group.rules) == 4
+    needed = {str(name) for rule in group.rules for name in rule.needs}
+    assert len(needed) >= 4
+    assert needed <= {m.prometheus for m in METRICS}
