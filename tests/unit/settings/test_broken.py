@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tradewatch.cli import main
+from tradewatch.cli.config import config
 
 HERE = Path(__file__).parent / "broken"
 FILES = sorted(file.name for file in HERE.iterdir() if file.suffix in (".yaml", ".json"))
@@ -19,7 +19,7 @@ def check(monkeypatch):
     monkeypatch.chdir(HERE)
 
     def run(*arguments, **environment):
-        return CliRunner().invoke(main, ["config", "check", *map(str, arguments)], env=environment)
+        return CliRunner().invoke(config, ["check", *map(str, arguments)], env=environment)
 
     return run
 
