@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tradewatch import given
@@ -62,7 +62,10 @@ class Changes:
             self._take(given.in_force(layers, None if "rules" in told else self.in_force.groups), "configure")
 
     def reread(self) -> bool:
-        """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log."""
+        """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log.
+
+        The environment of a process changes only where its own program changes it.
+        """
         with self._lock:
             before = self.in_force.layers
             try:
@@ -99,11 +102,22 @@ class Changes:
         with failures.kept("settings"):
             # A limit that somebody loosened is worth a warning.
             what = ", ".join(told) or "nothing else than before; rule files were read again"
-            _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(what))
+            said = "; ".join((what, *_without_effect(before.layers, after.layers)))
+            _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(said))
 
 
 def _by_key(chosen: given.InForce) -> list[sources.Setting]:
     return sorted(chosen.listed, key=lambda setting: list(fields()).index(setting.key))
+
+
+def _without_effect(before: sources.Layers, after: sources.Layers) -> Iterator[str]:
+    """What was changed in the file where something stronger says otherwise: whoever changed it counts on it."""
+    strongest = after.given()
+    for key, new in after.file.items():
+        wins, old = strongest[key], before.file.get(key)
+        if wins is not new and (old is None or old.value != new.value):
+            how = "an argument" if wins.origin == "argument" else f"{wins.origin}, as it was at the program's start,"
+            yield f"{key} {shown(key, new.value)} ({new.origin}) HAS NO EFFECT: {how} wins over the file"
 
 
 def _fixed(new: sources.Setting, old: Any) -> Problem:

@@ -23,8 +23,6 @@ CONFIG = PREFIX + "CONFIG"
 # Not of a bot: where the servers of tradewatch's own tests are.
 _OF_TESTS = PREFIX + "SERVERS"
 DEFAULT = "default"
-# A file with all settings has 4,000. The slowest one of 64 KiB takes a second, one of 1 MiB ten.
-MAX_BYTES = 1 << 16
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -206,7 +204,7 @@ def _file(path: str, problems: list[Problem]) -> Layer:
     from tradewatch.settings.yaml import YamlError, read_file
 
     try:
-        document = read_file(path, MAX_BYTES)
+        document = read_file(path)
     except YamlError as error:
         where = f"{error.file}:{error.line}:{error.column}"
         problems.append(Problem(where, "", "", error.found, error.accepted))
