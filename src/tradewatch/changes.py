@@ -59,7 +59,8 @@ class Changes:
         with self._lock:
             told = given.told(arguments)
             layers = sources.with_arguments(self.in_force.layers, told)
-            self._take(given.in_force(layers, None if "rules" in told else self.in_force.groups), "configure")
+            groups = None if "rules" in told else self.in_force.groups
+            self._take(given.in_force(layers, groups, self.in_force), "configure")
 
     def reread(self) -> bool:
         """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log.
@@ -71,7 +72,7 @@ class Changes:
             try:
                 read = sources.read(config=before.config, environ=os.environ, beneath=before.beneath)
                 layers = sources.again(read, before)
-                self._take(given.in_force(layers), "SIGHUP")
+                self._take(given.in_force(layers, before=self.in_force), "SIGHUP")
             except Exception as error:
                 # Each line of what is wrong in the settings is for the person who changed them.
                 said = scrubber.text(str(error)) if isinstance(error, ValueError) else describe(error)
@@ -91,6 +92,9 @@ class Changes:
             for old, new in zip(_by_key(before), _by_key(after), strict=True)
             if old.value != new.value
         }
+        if after.settings.otlp_headers != before.settings.otlp_headers:
+            # Both are shown as a mask.
+            changed["otlp_headers"] = _of(before, "otlp_headers"), _of(after, "otlp_headers")
         fixed = [pair for key, pair in changed.items() if key.partition(".")[0] not in CHANGING]
         if fixed:
             raise SettingsError(_fixed(new, old.value) for old, new in fixed)
@@ -118,6 +122,10 @@ def _without_effect(before: sources.Layers, after: sources.Layers) -> Iterator[s
         if wins is not new and (old is None or old.value != new.value):
             how = "an argument" if wins.origin == "argument" else f"{wins.origin}, as it was at the program's start,"
             yield f"{key} {shown(key, new.value)} ({new.origin}) HAS NO EFFECT: {how} wins over the file"
+
+
+def _of(chosen: given.InForce, key: str) -> sources.Setting:
+    return next(setting for setting in chosen.listed if setting.key == key)
 
 
 def _fixed(new: sources.Setting, old: Any) -> Problem:

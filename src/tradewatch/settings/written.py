@@ -101,8 +101,29 @@ Without code, under `opentelemetry-instrument`, the bot is watched all the same:
 FORCE, and what is in its place.
 
 A file, of rules too, is UTF-8 and at most 64 KiB; what YAML has for programs (tags, several documents, anchors that
-loop or grow) is refused. No setting is a secret today. What looks like a key in one, or is one that a client holds, is
-masked wherever it is shown.
+loop or grow) is refused. What looks like a key in a setting, or is one that a client holds, is masked wherever it is
+shown.
+
+## Secrets
+
+`otlp_headers` is one, the key that a collector of somebody else's asks for. `config check`, `status`, logs and errors
+show `***`. An environment can be read by much that is none of its business; better is a file that the bot's user alone
+can read, with the one line that the variable would have:
+
+```
+otlp_headers_file: /run/secrets/otlp_headers      # Docker, Kubernetes: authorization=Bearer%20...
+```
+
+and with systemd nothing has to be set at all:
+
+```
+[Service]
+LoadCredential=tradewatch.otlp_headers:/etc/tradewatch/otlp_headers
+```
+
+The file has one line and 8 KiB at most. One that is missing, empty or something else is an error that names the setting
+and where it stands; of one that every user can read the log warns. It is read at the start: a new key takes a restart,
+and what else changes by SIGHUP is not kept up by it. Both ways at once are refused.
 
 ## The settings
 

@@ -35,6 +35,8 @@ def test_check_shows_every_setting_with_its_value_and_where_it_is_from(run, tmp_
         ["account", "–", "default"],
         ["currency", "–", "default"],
         ["strategy", "–", "default"],
+        ["otlp_headers", "–", "default"],
+        ["otlp_headers_file", "–", "default"],
         ["rules", "–", "default"],
         ["port", "–", "TRADEWATCH_PORT"],
         ["limits.daily_loss", "0.015", "profile production"],
