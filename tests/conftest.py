@@ -24,6 +24,14 @@ START_NS = int(datetime.fromisoformat("2023-03-03T00:00+00:00").timestamp()) * 1
 MINUTE_NS = 60 * 10**9
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state_home(tmp_path_factory):
+    """Bots under test leave nothing in the home of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def strictly(request):
     """Failures of ours raise where they happen; nothing is watched afterwards."""

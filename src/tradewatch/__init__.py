@@ -7,10 +7,15 @@ watch.status()                       # what it does, earns and risks
 watch.halt("news")                   # the next order is refused
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import importlib
+
+# Not typing's: a command that halts a bot has no time to load that.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tradewatch.breaker import ResumeRefused
     from tradewatch.manual import counter, decision, gauge, histogram, span
     from tradewatch.mixin import Watched

@@ -79,6 +79,7 @@ def _set_up(*, spans: bool, metrics_too: bool) -> None:
         None if spans else NoOpTracerProvider(),
         None if metrics_too else NoOpMeterProvider(),
         logs=False,
+        headers=chosen.otlp_headers,
     )
     if made.tracer_provider in made.ours and made.tracer_provider is not None:
         trace.set_tracer_provider(made.tracer_provider)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tradewatch import given
@@ -59,16 +59,20 @@ class Changes:
         with self._lock:
             told = given.told(arguments)
             layers = sources.with_arguments(self.in_force.layers, told)
-            self._take(given.in_force(layers, None if "rules" in told else self.in_force.groups), "configure")
+            groups = None if "rules" in told else self.in_force.groups
+            self._take(given.in_force(layers, groups, self.in_force), "configure")
 
     def reread(self) -> bool:
-        """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log."""
+        """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log.
+
+        The environment of a process changes only where its own program changes it.
+        """
         with self._lock:
             before = self.in_force.layers
             try:
                 read = sources.read(config=before.config, environ=os.environ, beneath=before.beneath)
                 layers = sources.again(read, before)
-                self._take(given.in_force(layers), "SIGHUP")
+                self._take(given.in_force(layers, before=self.in_force), "SIGHUP")
             except Exception as error:
                 # Each line of what is wrong in the settings is for the person who changed them.
                 said = scrubber.text(str(error)) if isinstance(error, ValueError) else describe(error)
@@ -88,6 +92,9 @@ class Changes:
             for old, new in zip(_by_key(before), _by_key(after), strict=True)
             if old.value != new.value
         }
+        if after.settings.otlp_headers != before.settings.otlp_headers:
+            # Both are shown as a mask.
+            changed["otlp_headers"] = _of(before, "otlp_headers"), _of(after, "otlp_headers")
         fixed = [pair for key, pair in changed.items() if key.partition(".")[0] not in CHANGING]
         if fixed:
             raise SettingsError(_fixed(new, old.value) for old, new in fixed)
@@ -99,11 +106,26 @@ class Changes:
         with failures.kept("settings"):
             # A limit that somebody loosened is worth a warning.
             what = ", ".join(told) or "nothing else than before; rule files were read again"
-            _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(what))
+            said = "; ".join((what, *_without_effect(before.layers, after.layers)))
+            _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(said))
 
 
 def _by_key(chosen: given.InForce) -> list[sources.Setting]:
     return sorted(chosen.listed, key=lambda setting: list(fields()).index(setting.key))
+
+
+def _without_effect(before: sources.Layers, after: sources.Layers) -> Iterator[str]:
+    """What was changed in the file where something stronger says otherwise: whoever changed it counts on it."""
+    strongest = after.given()
+    for key, new in after.file.items():
+        wins, old = strongest[key], before.file.get(key)
+        if wins is not new and (old is None or old.value != new.value):
+            how = "an argument" if wins.origin == "argument" else f"{wins.origin}, as it was at the program's start,"
+            yield f"{key} {shown(key, new.value)} ({new.origin}) HAS NO EFFECT: {how} wins over the file"
+
+
+def _of(chosen: given.InForce, key: str) -> sources.Setting:
+    return next(setting for setting in chosen.listed if setting.key == key)
 
 
 def _fixed(new: sources.Setting, old: Any) -> Problem:

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from tradewatch.rules import Group, RuleFileError, default_groups, load_files, read_limits
-from tradewatch.settings.problems import Problem, SettingsError
+from tradewatch.runtime.scrub import MASK, scrubber
+from tradewatch.settings.problems import Problem, SettingsError, shown
+from tradewatch.settings.secret import ACCEPTED, read_secret
 from tradewatch.settings.sources import DEFAULT, Layers, Setting
 from tradewatch.settings.tree import Settings, fields
+
+# Characters; names that are no secrets are shorter.
+_LIKE_A_KEY = 16
 
 
 class InForce(msgspec.Struct, frozen=True):
@@ -30,8 +36,13 @@ class InForce(msgspec.Struct, frozen=True):
         return msgspec.structs.asdict(self.settings.limits)
 
 
-def in_force(layers: Layers, groups: tuple[Group, ...] | None = None) -> InForce:
-    """What the sources say, if all of it is right; `groups` where the rule files are not to be read again.
+def in_force(layers: Layers, groups: tuple[Group, ...] | None = None, before: InForce | None = None) -> InForce:
+    """What the sources say, if all of it is right.
+
+    Args:
+        layers: the sources.
+        groups: where the rule files are not to be read again.
+        before: what has been in force; a file of a secret is not read again.
 
     Raises:
         SettingsError: something is not accepted, or a limit was given that no rule reads: somebody counts on it.
@@ -40,14 +51,15 @@ def in_force(layers: Layers, groups: tuple[Group, ...] | None = None) -> InForce
     if layers.problems:
         raise SettingsError(layers.problems)
     settings, listed = layers.settled()
+    settings, unusable = _with_secrets(settings, layers, before)
     try:
         groups = _groups(settings) if groups is None else groups
     except RuleFileError as error:
         origin = next(setting.origin for setting in listed if setting.key == "rules")
         error.add_note(f"the setting rules names that file: {origin}")
         raise
-    if unread := _unread(layers, groups):
-        raise SettingsError(unread.values())
+    if wrong := unusable | _unread(layers, groups):
+        raise SettingsError(wrong.values())
     return InForce(settings, listed, groups, layers)
 
 
@@ -66,11 +78,13 @@ def as_far_as_right(layers: Layers) -> tuple[InForce, tuple[str, ...]]:
             instead = right.given().get("rules")
             what = f"those of {instead.origin} are" if instead else "the default rules are"
             said.append(f"{origin}: rules IS NOT IN FORCE, {what}: {error}")
-    while unread := _unread(right, groups):
-        problems = (*problems, *unread.values())
-        for key in unread:
+    while wrong := _with_secrets(settings, right)[1] | _unread(right, groups):
+        problems = (*problems, *wrong.values())
+        for key in wrong:
             right = right.without(key)
+        settings = right.settled()[0]
     settings, listed = right.settled()
+    settings, _ = _with_secrets(settings, right)
     origins = {setting.key: setting.origin for setting in listed}
     return InForce(settings, listed, groups, right), (*(_lost(each, origins) for each in problems), *said)
 
@@ -108,6 +122,50 @@ def told(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _groups(settings: Settings) -> tuple[Group, ...]:
     return default_groups() if settings.rules is None else load_files([Path(file) for file in settings.rules])
+
+
+def _with_secrets(
+    settings: Settings, layers: Layers, before: InForce | None = None
+) -> tuple[Settings, dict[str, Problem]]:
+    """The settings with what the files of secrets hold, known to the scrubber from now on; and what is wrong there."""
+    headers, file, given = settings.otlp_headers, settings.otlp_headers_file, layers.given()
+    wrong: dict[str, Problem] = {}
+    if file is not None and headers is not None:
+        what = f"otlp_headers is given too, by {given['otlp_headers'].origin}"
+        wrong["otlp_headers_file"] = Problem(
+            given["otlp_headers_file"].origin,
+            "otlp_headers_file",
+            shown("otlp_headers_file", file),
+            what,
+            "one of both",
+        )
+    elif file is not None:
+        field = fields()["otlp_headers"]
+        try:
+            if before is not None and before.settings.otlp_headers_file == file:
+                headers = before.settings.otlp_headers
+            else:
+                headers = field.checked(read_secret(file))
+        except ValueError as error:
+            key, accepted = "otlp_headers_file", ACCEPTED
+            what = str(error)
+            if isinstance(error, msgspec.ValidationError):
+                what, accepted = "what it holds is not accepted", field.accepted()
+            wrong[key] = Problem(given[key].origin, key, shown(key, file), what, accepted)
+    if headers is not None:
+        _learn(headers)
+    return msgspec.structs.replace(settings, otlp_headers=headers), wrong
+
+
+def _learn(headers: str) -> None:
+    """Whatever of the headers may be a key: a tenant's name is none, and would be masked wherever else it stands."""
+    found = [headers]
+    for name, _, value in (each.strip().partition("=") for each in headers.split(",")):
+        text = unquote(value).strip()
+        if len(text) >= _LIKE_A_KEY or scrubber.attribute(name, text) == MASK:
+            # Behind the scheme, of `Bearer ...` and `Basic ...`.
+            found += [text, text.rpartition(" ")[2]]
+    scrubber.learn(found)
 
 
 def _unread(layers: Layers, groups: Sequence[Group]) -> dict[str, Problem]:

@@ -114,7 +114,8 @@ class Watch:
         self._store = opened if isinstance(opened, Store) else None
         try:
             port = settings.port if follows is None else None
-            self._build(opened, chosen, connect(self.name, port, tracer_provider, meter_provider))
+            made = connect(self.name, port, tracer_provider, meter_provider, headers=settings.otlp_headers)
+            self._build(opened, chosen, made)
         except BaseException:
             if self._store is not None:
                 self._store.close()

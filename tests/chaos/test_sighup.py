@@ -134,6 +134,34 @@ def test_a_variable_that_was_wrong_at_the_start_does_not_keep_a_file_from_being_
     assert "limits.drawdown 40; accepted" in err
 
 
+def test_a_file_that_a_variable_of_the_start_wins_over_is_said_to_have_no_effect(venue, program, tmp_path):
+    """A shell cannot change the environment of a program that runs."""
+    (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
+    body = """
+    order(client())
+    import signal
+    def hang_up(text):
+        open("mine.yaml", "w").write(text)
+        changed = watch().status().configured_ns
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: watch().status().configured_ns != changed)
+        limits = watch().status().limits
+        return limits["drawdown"], limits["overhead"]
+    first = hang_up("limits: {drawdown: 0.3, overhead: 0.2}")
+    os.environ["TRADEWATCH_LIMITS"] = ""
+    say(limits=[first, hang_up("limits: {drawdown: 0.4, overhead: 0.2}")])
+    """
+    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="drawdown=0.1")
+    assert bot.said() == {"limits": [[0.1, 0.2], [0.4, 0.2]]}
+    first, second = [line for line in bot.end()[1].splitlines() if "changed by SIGHUP" in line]
+    assert "limits.overhead 0.05 -> 0.2 (" in first
+    assert first.endswith(
+        "mine.yaml:1) HAS NO EFFECT: TRADEWATCH_LIMITS, as it was at the program's start, wins over the file"
+    )
+    assert "limits.drawdown 0.3 (" in first
+    assert "HAS NO EFFECT" not in second
+
+
 ON_A_TERMINAL = """
 import os, signal, sys, time
 import tradewatch

@@ -59,6 +59,11 @@ class Bots:
         assert code in (0, 5), complaint
         return json.loads(said)
 
+    def loaded(self, *arguments):
+        """The modules that a command loads."""
+        said = self.run(*arguments, PYTHONPROFILEIMPORTTIME="1")[2]
+        return {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+
     def folder(self, name):
         return self.home / ".local" / "state" / "tradewatch" / name
 
@@ -98,7 +103,17 @@ class Bots:
 
 @pytest.fixture
 def bots(tmp_path):
-    made = Bots(tmp_path)
+    yield from _at(tmp_path)
+
+
+@pytest.fixture
+def other_home(tmp_path_factory):
+    """Bots of another home, as those of another user are; its path is short, so that the kernel lists their sockets."""
+    yield from _at(tmp_path_factory.mktemp("other"))
+
+
+def _at(home):
+    made = Bots(home)
     yield made
     for process in made.started:
         if process.poll() is None:

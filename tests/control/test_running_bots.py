@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -128,8 +129,11 @@ def test_a_bot_that_died_and_left_its_socket_does_not_run_and_the_next_one_takes
     process.kill()
     process.wait()
     assert bots.socket("grid").is_socket()
-    assert bots.run("status")[::2] == (3, "Error: no bot runs here\n")
-    assert bots.run("halt", "grid", "--reason", "x")[::2] == (3, "Error: no bot 'grid' runs here\n")
+    code, _, complaint = bots.run("status")
+    assert (code, complaint.splitlines()[0]) == (3, "Error: no bot runs here")
+    assert bots.run("halt", "grid", "--reason", "x") == (
+        3, "", f"Error: no bot runs in {bots.folder('grid')}: one that died left its socket there\n"
+    )  # fmt: skip
     code, _, complaint = bots.run("halt", "--state-dir", bots.folder("grid"), "--reason", "x")
     assert (code, complaint) == (
         3, f"Error: no bot runs in {bots.folder('grid')}: one that died left its socket there\n"
@@ -186,6 +190,56 @@ def test_a_bot_is_found_by_its_name_wherever_its_folder_is(bots, tmp_path):
     assert f"maker in {tmp_path / 'elsewhere'}" in complaint
 
 
+def test_what_runs_in_another_home_is_neither_asked_nor_listed_and_can_be_reached(bots, tmp_path, other_home):
+    """A bot of another home or user, of whatever name, is never the one that is meant by a name, or by none."""
+    theirs = other_home.folder("grid")
+    other_home.start("grid")
+    for arguments in (["halt", "grid", "--reason", "x"], ["halt", "--reason", "x"], ["status"], ["status", "grid"]):
+        code, said, complaint = bots.run(*arguments)
+        assert (code, said) == (3, "")
+        assert complaint.startswith("Error: no bot ")
+    bots.start("maker")
+    assert bots.json("halt", "--reason", "x")["state"] == "HALTED"
+    assert [each["bot"] for each in bots.json("status")] == ["maker"]
+    assert other_home.json("status", "grid")["breaker"]["state"] == "ACTIVE"
+    code, _, complaint = bots.run("halt", "grid", "--reason", "x")
+    assert code == 3
+    assert complaint.startswith(f"Error: no bot 'grid' runs here; those that run: maker in {bots.folder('maker')}\n")
+    assert "one of another home or user: --state-dir " in complaint
+    everywhere = {(each["bot"], each["state_folder"]) for each in bots.json("status", "--all")}
+    assert {("grid", str(theirs)), ("maker", str(bots.folder("maker")))} <= everywhere
+    assert bots.json("halt", "--state-dir", theirs, "--reason", "x")["state"] == "HALTED"
+
+
+def test_a_link_to_a_folder_elsewhere_goes_with_the_bot_and_with_the_folder(bots, tmp_path):
+    links = bots.folder(".elsewhere")
+    process = bots.start("grid", "sys.stdin.readline(); tradewatch.shutdown()", state_dir=tmp_path / "one")
+    [link] = links.iterdir()
+    assert link.readlink() == tmp_path / "one"
+    assert links.stat().st_mode & 0o777 == 0o700
+    process.communicate("\n", timeout=60)
+    assert not list(links.iterdir())
+    killed = bots.start("grid", state_dir=tmp_path / "two")
+    killed.kill()
+    killed.wait()
+    assert [each.readlink() for each in links.iterdir()] == [tmp_path / "two"]
+    assert bots.run("status")[0] == 3
+    shutil.rmtree(tmp_path / "two")
+    bots.start("grid", state_dir=tmp_path / "one")
+    assert [each.readlink() for each in links.iterdir()] == [tmp_path / "one"]
+    assert bots.json("halt", "grid", "--reason", "x")["state"] == "HALTED"
+
+
+def test_a_home_that_takes_no_link_leaves_the_bot_to_its_folder(bots, tmp_path):
+    home = bots.folder("x").parent
+    home.mkdir(parents=True)
+    (home / ".elsewhere").write_text("a file")
+    bots.start("grid", state_dir=tmp_path / "one")
+    assert bots.run("halt", "grid", "--reason", "x")[0] == 3
+    assert bots.json("halt", "--state-dir", tmp_path / "one", "--reason", "x")["state"] == "HALTED"
+    assert bots.json("status", "--state-dir", tmp_path / "one")["failures"] == {}
+
+
 def test_a_path_too_long_for_a_socket_is_reached_all_the_same(bots, tmp_path):
     folder = tmp_path / ("long" * 20) / ("path" * 20)
     bots.start("grid", state_dir=folder)
@@ -228,7 +282,6 @@ def test_another_user_is_refused_by_the_folder_and_by_the_bot_itself(bots, tmp_p
         if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
             parent.chmod(0o755)
     from tradewatch.control.client import ask
-    from tradewatch.control.protocol import HaltAsked
 
     def as_nobody(what):
         reading, writing = os.pipe()
@@ -249,7 +302,7 @@ def test_another_user_is_refused_by_the_folder_and_by_the_bot_itself(bots, tmp_p
             return said.read()
 
     def by_our_client():
-        ask(folder, HaltAsked("x"), 5)
+        ask(folder, {"command": "halt", "reason": "x"}, 5)
 
     def by_itself():
         with socket.socket(socket.AF_UNIX) as asking:

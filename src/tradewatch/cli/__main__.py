@@ -1,5 +1,7 @@
 """`python -m tradewatch.cli`."""
 
+import sys
+
 from tradewatch.cli.main import main
 
-main()
+sys.exit(main())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import msgspec
 
 from tradewatch.breaker import ACTION, Action
@@ -26,28 +26,31 @@ class Entry(msgspec.Struct, frozen=True):
     refused: str | None
 
 
-@click.command(epilog=bots.EXIT_CODES)
-@click.argument("name", required=False)
-@click.option("--state-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="The bot's state folder.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON: a list, oldest first.")
-def audit(*, name: str | None, state_dir: Path | None, as_json: bool) -> None:
-    """Every halt and resumption of a bot, oldest first: when, who, how, why, the state before and after.
-
-    It need not run. NAME may be left out where one bot runs.
-    """
-    folder = _folder(name, state_dir)
+def audit(arguments: Sequence[str], prog: str) -> int:
+    """Every halt and resumption of a bot."""
+    parser = bots.Parser(
+        prog,
+        "Every halt and resumption of a bot, oldest first: when, who, how, why, the state before and after.\n"
+        "It need not run.",
+    )
+    parser.name()
+    parser.state_dir("where its name alone does not tell it")
+    parser.as_json("One line of JSON: a list, oldest first.")
+    given = parser.read(arguments)
+    folder = _folder(given.name, given.state_dir)
     if not (folder / "events.db").exists():
         raise bots.ended(bots.FAILED, f"nothing was ever kept in {folder}")
     try:
         found = [_entry(event.seq, event.at_ns, decode(event, Action)) for event in rows_of(folder, ACTION)]
     except (StoreUnavailable, msgspec.MsgspecError) as error:
         raise bots.ended(bots.FAILED, str(error)) from None
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-        return
+    if given.as_json:
+        bots.say_json(msgspec.to_builtins(found))
+        return 0
     for each in found:
         done = f"{each.before or 'unreadable'} → {each.after}" if each.refused is None else f"refused: {each.refused}"
         bots.say([f"{bots.moment(each.at_ns)} {each.asked} by {each.by} ({each.channel}), {done}: {each.reason}"])
+    return 0
 
 
 def _entry(seq: int, at_ns: int, action: Action) -> Entry:

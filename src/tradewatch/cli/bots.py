@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
-import click
+from tradewatch.control.client import Answer, Found, NotAllowed, NotRunning, Unanswered, ask, running, usual_folder
 
-from tradewatch.control.client import Found, NotAllowed, NotRunning, Unanswered, ask, running, usual_folder
-from tradewatch.control.protocol import Answer, Request
+# As in tradewatch/__init__.py: the module typing is not loaded.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 FAILED, USAGE, NOT_RUNNING, UNANSWERED, HALTED = 1, 2, 3, 4, 5
-EXIT_CODES = """\b
-Exit codes:
+# Of other homes' and users' bots, so many are named where none of this one is meant.
+_MOST_NAMED = 5
+_EXIT_CODES = """\
+exit codes:
   0  done; of status: every bot that was asked for is ACTIVE
   1  refused or failed, with the reason on standard error; another user's bot
   2  a command line that is not understood, or a name that is several bots'
@@ -25,28 +27,58 @@ Exit codes:
   4  the bot runs and does not answer in time
   5  of status: a bot is HALTED
 """
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def of_a_bot(command: _Command) -> _Command:
-    """NAME, and `reached`."""
-    return click.argument("name", required=False)(reached(command))
+class Parser(ArgumentParser):
+    """The arguments of one command; what is not understood ends it with 2."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"{_EXIT_CODES}\n{epilog}" if epilog else _EXIT_CODES,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """How it is called, and what was wrong."""
+        self.print_usage(sys.stderr)
+        raise ended(USAGE, message)
+
+    def name(self) -> None:
+        """NAME, which may be left out."""
+        self.add_argument("name", nargs="?", metavar="NAME", help="The bot's; may be left out where one bot runs.")
+
+    def reached(self) -> None:
+        """--state-dir and --timeout."""
+        self.state_dir("where its name alone does not tell it")
+        self.add_argument(
+            "--timeout", default=5.0, type=_seconds, metavar="SECONDS",
+            help="How long to wait for an answer (default: 5).",
+        )  # fmt: skip
+
+    def state_dir(self, where: str) -> None:
+        """--state-dir."""
+        self.add_argument("--state-dir", type=Path, metavar="FOLDER", help=f"The bot's state folder, {where}.")
+
+    def as_json(self, what: str = "One line of JSON, as the bot said it.") -> None:
+        """--json."""
+        self.add_argument("--json", action="store_true", dest="as_json", help=what)
+
+    def read(self, arguments: Sequence[str]) -> Namespace:
+        """The arguments, options and names in any order."""
+        return self.parse_intermixed_args(arguments)
 
 
-def reached(command: _Command) -> _Command:
-    """--state-dir and --timeout."""
-    for decorate in (
-        click.option(
-            "--timeout", default=5.0, show_default=True, type=click.FloatRange(0.1, 3600), metavar="SECONDS",
-            help="How long to wait for an answer.",
-        ),
-        click.option(
-            "--state-dir", type=click.Path(path_type=Path), metavar="FOLDER",
-            help="The bot's state folder, where its name alone does not tell it.",
-        ),
-    ):  # fmt: skip
-        command = decorate(command)
-    return command
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 3600:
+        raise ArgumentTypeError(f"{text}; accepted: 0.1 to 3600 seconds")
+    return seconds
 
 
 def folder_of(name: str | None, state_dir: Path | None) -> Path:
@@ -57,18 +89,31 @@ def folder_of(name: str | None, state_dir: Path | None) -> Path:
         return usual
     bots = running()
     # One that did not say its name in time is told by its folder.
-    meant = [bot for bot in bots if name is None or (bot.name or bot.folder.name) == name]
+    meant = [bot for bot in bots if name is None or _is(bot, name)]
     if len(meant) == 1:
         return meant[0].folder
     if not meant:
-        others = f"; those that run: {', '.join(map(_shown, bots))}" if bots else ""
-        raise ended(NOT_RUNNING, "no bot runs here" if name is None else f"no bot {name!r} runs here{others}")
+        raise none_runs(name, bots)
     how = "name one of them" if name is None else "say which with --state-dir"
     whose = "" if name is None else f" named {name!r}"
     raise ended(USAGE, f"{len(meant)} bots{whose} run here, {how}: {'; '.join(map(_shown, meant))}")
 
 
-def asked(folder: Path, request: Request, timeout: float) -> Answer:
+def none_runs(name: str | None, bots: Sequence[Found] = ()) -> SystemExit:
+    """To be raised where no bot of this user is meant; says those that are, and those of other homes and users."""
+    others = f"; those that run: {', '.join(map(_shown, bots))}" if bots else ""
+    lines = ["Error: no bot runs here" if name is None else f"Error: no bot {name!r} runs here{others}"]
+    here = {bot.folder for bot in bots}
+    elsewhere = [bot for bot in running(everywhere=True) if bot.folder not in here]
+    meant = [bot for bot in elsewhere if name is None or _is(bot, name)]
+    lines += [f"one of another home or user: --state-dir {bot.folder} ({bot.name})" for bot in meant[:_MOST_NAMED]]
+    if len(elsewhere) > min(len(meant), _MOST_NAMED):
+        lines.append("all that this user may ask: tradewatch status --all")
+    say(lines, err=True)
+    return SystemExit(NOT_RUNNING)
+
+
+def asked(folder: Path, request: Mapping[str, str | None], timeout: float) -> Answer:
     """The answer of the bot of a folder; ends the command where there is none, or one that says no."""
     try:
         answer = ask(folder, request, timeout)
@@ -94,14 +139,37 @@ def say(lines: Iterable[str], *, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     width = os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
     for line in lines:
-        parts = [line] if width is None else textwrap.wrap(line, max(20, width), subsequent_indent="  ") or [""]
-        for part in parts:
-            click.echo(part, err=err)
+        if width is None or len(line) <= width:
+            print(line, file=stream)
+            continue
+        from textwrap import wrap
+
+        print("\n".join(wrap(line, max(20, width), subsequent_indent="  ")), file=stream)
+
+
+def coloured(state: str) -> str:
+    """A state as a terminal that wants colour shows it."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return state
+    return f"\x1b[1;{31 if state == 'HALTED' else 32}m{state}\x1b[0m"
+
+
+def say_json(value: Any) -> None:
+    """Print one line of JSON."""
+    import json
+
+    print(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
 def moment(at_ns: int) -> str:
     """Date and time in UTC, to the second."""
-    return f"{datetime.fromtimestamp(at_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    from time import gmtime, strftime
+
+    return strftime("%Y-%m-%d %H:%M:%S UTC", gmtime(at_ns // 10**9))
+
+
+def _is(bot: Found, name: str) -> bool:
+    return (bot.name or bot.folder.name) == name
 
 
 def _shown(bot: Found) -> str:

@@ -2,67 +2,52 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
-import msgspec
+from collections.abc import Mapping, Sequence
 
 from tradewatch.cli import bots
 from tradewatch.control.client import NotAllowed, NotRunning, Unanswered, ask, running
-from tradewatch.control.protocol import (
-    Change,
-    HaltAsked,
-    LimitInForce,
-    LimitsAsked,
-    QueryAsked,
-    ResumeAsked,
-    StatusAsked,
-)
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="One line of JSON, as the bot said it.")
-_REASON = click.option("--reason", required=True, metavar="TEXT", help="Why, for whoever looks later.")
-_BY = click.option("--by", metavar="WHO", help="Who, beside the user whose shell this is.")
+# As in tradewatch/__init__.py: the module typing is not loaded.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class _State(msgspec.Struct):
-    state: str
-
-
-class _Running(msgspec.Struct):
-    """What of a status the exit code follows from."""
-
-    breaker: _State
-    safety_alive: bool
-
-
-@click.command(epilog=bots.EXIT_CODES)
-@bots.of_a_bot
-@_AS_JSON
-def status(*, name: str | None, state_dir: Path | None, timeout: float, as_json: bool) -> None:
-    """What a bot does, earns and risks; without NAME a line for every bot that runs here.
-
-    It is 0 only if all are ACTIVE and their rules are evaluated.
-    """
-    if name is None and state_dir is None:
-        raise SystemExit(_all(timeout, as_json=as_json))
-    answer = bots.asked(bots.folder_of(name, state_dir), StatusAsked(), timeout)
-    if as_json:
-        click.echo(bytes(answer.result))
+def status(arguments: Sequence[str], prog: str) -> int:
+    """Of one bot all that is known, else a line for each."""
+    parser = bots.Parser(
+        prog,
+        "What a bot does, earns and risks; without NAME a line for every bot of this user that runs.\n"
+        "It is 0 only if all are ACTIVE and their rules are evaluated.",
+    )
+    parser.name()
+    parser.add_argument(
+        "--all", action="store_true", dest="everywhere",
+        help="A line for every bot of the machine that this user may ask: other homes' too, for root other users'.",
+    )  # fmt: skip
+    parser.reached()
+    parser.as_json()
+    given = parser.read(arguments)
+    if given.everywhere and (given.name is not None or given.state_dir is not None):
+        parser.error("--all is for every bot; accepted without NAME and --state-dir")
+    if given.name is None and given.state_dir is None:
+        return _all(given.timeout, everywhere=given.everywhere, as_json=given.as_json)
+    answer = bots.asked(bots.folder_of(given.name, given.state_dir), {"command": "status"}, given.timeout)
+    if given.as_json:
+        bots.say_json(answer.result)
     else:
         from tradewatch.cli.top import print_once
 
         print_once(answer.result)
-    raise SystemExit(_code(answer.result))
+    return _code(answer.result)
 
 
-def _all(timeout: float, *, as_json: bool) -> int:
-    found = running()
-    if not found and not as_json:
-        raise bots.ended(bots.NOT_RUNNING, "no bot runs here")
+def _all(timeout: float, *, everywhere: bool, as_json: bool) -> int:
+    found = running(everywhere=everywhere)
     codes, statuses = [] if found else [bots.NOT_RUNNING], []
     for bot in found:
         try:
-            answer = ask(bot.folder, StatusAsked(), timeout if bot.name else 0.1)
+            answer = ask(bot.folder, {"command": "status"}, timeout if bot.name else 0.1)
         except NotRunning:
             continue  # it ended meanwhile
         except (NotAllowed, Unanswered) as error:
@@ -81,128 +66,118 @@ def _all(timeout: float, *, as_json: bool) -> int:
 
             bots.say([f"{answer.bot} {in_one_line(answer.result)}"])
     if as_json:
-        click.echo(msgspec.json.encode(statuses))
+        bots.say_json(statuses)
+    if not found:
+        raise bots.none_runs(None)
     # A bot that does not answer is worse than one that is halted.
     return next((code for code in (bots.UNANSWERED, bots.FAILED, bots.HALTED) if code in codes), max(codes, default=0))
 
 
-def _code(result: msgspec.Raw) -> int:
-    now = msgspec.json.decode(result, type=_Running)
-    if now.breaker.state != "ACTIVE":
+def _code(now: Mapping[str, Any]) -> int:
+    if now["breaker"]["state"] != "ACTIVE":
         return bots.HALTED
-    return 0 if now.safety_alive else bots.FAILED
+    return 0 if now["safety_alive"] else bots.FAILED
 
 
-@click.command(epilog=bots.EXIT_CODES)
-@bots.of_a_bot
-@_REASON
-@_BY
-@_AS_JSON
-def halt(
-    *, name: str | None, state_dir: Path | None, timeout: float, reason: str, by: str | None, as_json: bool
-) -> None:
-    """Refuse every new order of a bot from now on; cancels and reads pass. It outlives a restart.
-
-    NAME may be left out where one bot runs.
-    """
-    _change(bots.folder_of(name, state_dir), HaltAsked(reason, by), timeout, as_json=as_json)
+def halt(arguments: Sequence[str], prog: str) -> int:
+    """Refuse every new order of a bot."""
+    what = "Refuse every new order of a bot from now on; cancels and reads pass. It outlives a restart."
+    return _change("halt", arguments, prog, what)
 
 
-@click.command(epilog=bots.EXIT_CODES)
-@bots.of_a_bot
-@_REASON
-@_BY
-@_AS_JSON
-def resume(
-    *, name: str | None, state_dir: Path | None, timeout: float, reason: str, by: str | None, as_json: bool
-) -> None:
-    """Let the orders of a halted bot pass again.
-
-    NAME may be left out where one bot runs.
-    """
-    _change(bots.folder_of(name, state_dir), ResumeAsked(reason, by), timeout, as_json=as_json)
+def resume(arguments: Sequence[str], prog: str) -> int:
+    """Let the orders of a halted bot pass again."""
+    return _change("resume", arguments, prog, "Let the orders of a halted bot pass again.")
 
 
-def _change(folder: Path, request: HaltAsked | ResumeAsked, timeout: float, *, as_json: bool) -> None:
+def _change(command: str, arguments: Sequence[str], prog: str, what: str) -> int:
+    parser = bots.Parser(prog, what)
+    parser.name()
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="Why, for whoever looks later.")
+    parser.add_argument("--by", metavar="WHO", help="Who, beside the user whose shell this is.")
+    parser.reached()
+    parser.as_json()
+    given = parser.read(arguments)
+    request = {"command": command, "reason": given.reason, "by": given.by}
     try:
-        answer = bots.asked(folder, request, timeout)
+        answer = bots.asked(bots.folder_of(given.name, given.state_dir), request, given.timeout)
     except SystemExit as ended:
         if ended.code == bots.UNANSWERED:
-            bots.say(["Whether it did as it was told is not known: ask for its status."], err=True)
+            bots.say([_NOT_KNOWN], err=True)
         raise
-    if as_json:
-        click.echo(bytes(answer.result))
-        return
-    now = msgspec.json.decode(answer.result, type=Change)
-    already = " already" if now.before == now.state else ""
-    state = click.style(now.state, bold=True, fg="red" if now.state == "HALTED" else "green")
-    click.echo(f"{answer.bot} is{already} {state}")
-    lines = [f"by {now.by}: {now.reason}", f"since {bots.moment(now.since_ns)}"]
-    if now.state == "HALTED":
-        lines.append("confirmed" if now.confirmed else f"not confirmed yet: {now.not_confirmed}")
-    if now.unknown:
-        lines.append(f"{now.unknown} orders may or may not be at the venue: look at the account")
+    except KeyboardInterrupt:
+        bots.say([_NOT_KNOWN], err=True)
+        raise
+    now = answer.result
+    if given.as_json:
+        bots.say_json(now)
+        return 0
+    already = " already" if now["before"] == now["state"] else ""
+    bots.say([f"{answer.bot} is{already} {bots.coloured(now['state'])}"])
+    lines = [f"by {now['by']}: {now['reason']}", f"since {bots.moment(now['since_ns'])}"]
+    if now["state"] == "HALTED":
+        lines.append("confirmed" if now["confirmed"] else f"not confirmed yet: {now['not_confirmed']}")
+    if now["unknown"]:
+        lines.append(f"{now['unknown']} orders may or may not be at the venue: look at the account")
     bots.say(lines)
+    return 0
 
 
-class _Element(msgspec.Struct):
-    labels: dict[str, str]
-    value: float | str
+_NOT_KNOWN = "Whether it did as it was told is not known: ask for its status."
 
 
-class _Value(msgspec.Struct):
-    value: float | str | None
-    elements: list[_Element]
-    notes: list[str]
-
-
-@click.command(epilog=f"{bots.EXIT_CODES}\n\b\nExample:\n  tradewatch query grid 'trading_portfolio_equity > 1000'\n")
-@click.argument("words", nargs=-1, metavar="[NAME] EXPR")
-@bots.reached
-@_AS_JSON
-def query(*, words: tuple[str, ...], state_dir: Path | None, timeout: float, as_json: bool) -> None:
-    """The value of a PromQL expression now, on the bot's own series.
-
-    Of metrics that rules read there is history, as long as the rules look back; of others the current value. An element
-    a line; none where nothing matches, with the reason on standard error.
-    """
-    if len(words) not in (1, 2):
-        raise click.UsageError("accepted: EXPR, or NAME and EXPR; quote the expression")
-    folder = bots.folder_of(words[0] if len(words) == 2 else None, state_dir)
-    answer = bots.asked(folder, QueryAsked(words[-1]), timeout)
-    found = msgspec.json.decode(answer.result, type=_Value)
-    bots.say((f"note: {note}" for note in found.notes), err=True)
-    if as_json:
-        click.echo(bytes(answer.result))
-    elif found.value is not None:
-        click.echo(found.value)
+def query(arguments: Sequence[str], prog: str) -> int:
+    """The value of a PromQL expression."""
+    parser = bots.Parser(
+        prog,
+        "The value of a PromQL expression now, on the bot's own series.\n\n"
+        "Of metrics that rules read there is history, as long as the rules look back; of others the current value.\n"
+        "An element a line; none where nothing matches, with the reason on standard error.",
+        "example:\n  tradewatch query grid 'trading_portfolio_equity > 1000'\n",
+    )
+    parser.add_argument("words", nargs="*", metavar="[NAME] EXPR", help="NAME may be left out where one bot runs.")
+    parser.reached()
+    parser.as_json()
+    given = parser.read(arguments)
+    if len(given.words) not in (1, 2):
+        parser.error("accepted: EXPR, or NAME and EXPR; quote the expression")
+    folder = bots.folder_of(given.words[0] if len(given.words) == 2 else None, given.state_dir)
+    found = bots.asked(folder, {"command": "query", "expr": given.words[-1]}, given.timeout).result
+    bots.say((f"note: {note}" for note in found["notes"]), err=True)
+    if given.as_json:
+        bots.say_json(found)
+    elif found["value"] is not None:
+        bots.say([str(found["value"])])
     else:
-        bots.say(f"{_series(each.labels)} {each.value}" for each in found.elements)
+        bots.say(f"{_series(each['labels'])} {each['value']}" for each in found["elements"])
+    return 0
 
 
-def _series(labels: dict[str, str]) -> str:
+def _series(labels: Mapping[str, str]) -> str:
+    import json
+
     inner = ", ".join(
-        f"{name}={msgspec.json.encode(value).decode()}" for name, value in labels.items() if name != "__name__"
+        f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels.items() if name != "__name__"
     )
     return f"{labels.get('__name__', '')}{{{inner}}}"
 
 
-class _Limits(msgspec.Struct):
-    limits: list[LimitInForce]
-
-
-@click.command(epilog=bots.EXIT_CODES)
-@bots.of_a_bot
-@_AS_JSON
-def limits(*, name: str | None, state_dir: Path | None, timeout: float, as_json: bool) -> None:
+def limits(arguments: Sequence[str], prog: str) -> int:
     """The limits that a bot's rules compare with."""
-    answer = bots.asked(bots.folder_of(name, state_dir), LimitsAsked(), timeout)
-    if as_json:
-        click.echo(bytes(answer.result))
-        return
-    for each in msgspec.json.decode(answer.result, type=_Limits).limits:
-        default = "" if each.value == each.default else f", by default {_valued(each.default, each.unit)}"
-        bots.say([f"{each.name:<16} {_valued(each.value, each.unit)}{default}: {each.meaning}"])
+    parser = bots.Parser(prog, "The limits that a bot's rules compare with.")
+    parser.name()
+    parser.reached()
+    parser.as_json()
+    given = parser.read(arguments)
+    answer = bots.asked(bots.folder_of(given.name, given.state_dir), {"command": "limits"}, given.timeout)
+    if given.as_json:
+        bots.say_json(answer.result)
+        return 0
+    for each in answer.result["limits"]:
+        value, default, unit = each["value"], each["default"], each["unit"]
+        otherwise = "" if value == default else f", by default {_valued(default, unit)}"
+        bots.say([f"{each['name']:<16} {_valued(value, unit)}{otherwise}: {each['meaning']}"])
+    return 0
 
 
 def _valued(value: float, unit: str) -> str:

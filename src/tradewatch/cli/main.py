@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections.abc import Sequence
 
-import click
+_USAGE = "usage: tradewatch [-h] [--version] COMMAND ..."
+_HELP = f"""\
+{_USAGE}
 
-EPILOG = """\b
-Examples:
+Make a trading bot observable and stoppable.
+
+commands:
+  audit   every halt and resumption of a bot; it need not run
+  config  check, describe and begin the settings of a bot
+  halt    refuse every new order of a bot from now on
+  limits  what a bot's rules compare with
+  paper   a paper exchange to practise on
+  query   the value of a PromQL expression on a bot's own series
+  resume  let the orders of a halted bot pass again
+  status  what a bot does, earns and risks; a line for every bot that runs
+  top     the live view of a bot that runs
+
+examples:
   tradewatch status                          the bots that run here
   tradewatch halt grid --reason "the news"   the next order of the bot 'grid' is refused
   tradewatch config check FILE               the settings in force, and what is wrong with them
   tradewatch paper --speed 200               a paper exchange that replays a flash crash
+
+tradewatch COMMAND --help says more of each.
 """
 _MODULES = {
     "audit": "audit",
@@ -27,22 +45,40 @@ _MODULES = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_MODULES)
+def main() -> int:
+    """Run the command that this process was started for; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe of another encoding cannot show must not keep the rest away.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has enough; at the end Python would try to write the rest, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _MODULES:
-            return None
-        found = getattr(importlib.import_module(f"tradewatch.cli.{_MODULES[cmd_name]}"), cmd_name)
-        assert isinstance(found, click.Command)
-        return found
 
+def _run(arguments: Sequence[str]) -> int:
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(_HELP, end="")
+        return 0 if arguments else 2
+    if name == "--version":
+        from importlib.metadata import version
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
-@click.version_option(package_name="tradewatch", message="tradewatch %(version)s")
-@click.pass_context
-def main(context: click.Context) -> None:
-    """Make a trading bot observable and stoppable."""
-    if os.environ.get("NO_COLOR"):
-        context.color = False
+        print(f"tradewatch {version('tradewatch')}")
+        return 0
+    if name not in _MODULES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, _MODULES, n=1)
+        meant = f" (nearest: {near[0]})" if near else ""
+        print(f"{_USAGE}\nError: no command {name!r}{meant}; accepted: {', '.join(_MODULES)}", file=sys.stderr)
+        return 2
+    command = getattr(importlib.import_module(f"tradewatch.cli.{_MODULES[name]}"), name)
+    return int(command(arguments[1:], f"tradewatch {name}"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-import click
 import msgspec
 from rich.console import Console
 from rich.live import Live
@@ -15,46 +16,48 @@ from rich.live import Live
 from tradewatch.cli import bots, live
 from tradewatch.cli.lines import Lines
 from tradewatch.control.client import NotAllowed, NotRunning, Unanswered, ask
-from tradewatch.control.protocol import StatusAsked
 from tradewatch.status import Status
 
 _EVERY_S = 1.0
 _LINE_EVERY_S = 60.0
 _PLAIN_WIDTH = 100
+_ASK = {"command": "status"}
 
 
-def print_once(result: msgspec.Raw) -> None:
+def print_once(result: Any) -> None:
     """A whole status as the live view shows it, as long as it is."""
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
     console.print(live.view(_status(result)))
 
 
-def in_one_line(result: msgspec.Raw) -> str:
+def in_one_line(result: Any) -> str:
     """A status as a plain line."""
     return live.line(_status(result))
 
 
-@click.command(epilog=bots.EXIT_CODES)
-@bots.of_a_bot
-def top(*, name: str | None, state_dir: Path | None, timeout: float) -> None:
-    """The live view of a bot that runs, until Ctrl-C or until it ends; without a terminal, lines of what happens.
-
-    NAME may be left out where one bot runs.
-    """
-    folder = bots.folder_of(name, state_dir)
-    first = _status(bots.asked(folder, StatusAsked(), timeout).result)
+def top(arguments: Sequence[str], prog: str) -> int:
+    """The live view of a bot that runs."""
+    parser = bots.Parser(
+        prog,
+        "The live view of a bot that runs, until Ctrl-C or until it ends; without a terminal, lines of what happens.",
+    )
+    parser.name()
+    parser.reached()
+    given = parser.read(arguments)
+    folder = bots.folder_of(given.name, given.state_dir)
+    first = _status(bots.asked(folder, _ASK, given.timeout).result)
     console = Console(highlight=False)
     try:
-        _follow(folder, first, timeout, console)
+        _follow(folder, first, given.timeout, console)
     except KeyboardInterrupt:
-        return
+        return 0
     except NotRunning as error:
         raise bots.ended(bots.NOT_RUNNING, str(error)) from None
     except NotAllowed as error:
         raise bots.ended(bots.FAILED, str(error)) from None
 
 
-def _follow(folder: Path, first: Status, timeout: float, console: Console) -> None:
+def _follow(folder: Path, first: Status, timeout: float, console: Console) -> NoReturn:
     if not console.is_terminal or console.is_dumb_terminal:
         lines = Lines(_LINE_EVERY_S)
         now: Status | str = first
@@ -77,12 +80,12 @@ def _follow(folder: Path, first: Status, timeout: float, console: Console) -> No
 def _next(folder: Path, timeout: float) -> Status | str:
     """The status, or why there is none for now."""
     try:
-        answer = ask(folder, StatusAsked(), timeout)
+        answer = ask(folder, _ASK, timeout)
     except Unanswered:
         return f"does not answer, for {math.ceil(timeout)} s and more"
     return _status(answer.result) if answer.error is None else answer.error
 
 
-def _status(result: msgspec.Raw) -> Status:
+def _status(result: Any) -> Status:
     # Not strict: NaN and infinities are texts, which JSON has no numbers for.
-    return msgspec.json.decode(result, type=Status, strict=False)
+    return msgspec.convert(result, Status, strict=False)

@@ -1,24 +1,31 @@
-"""The asking side: which bots run here, and one request to one of them."""
+"""The asking side: which bots run here, and one request to one of them.
+
+A halt waits for what is imported here: the standard library's own JSON, no msgspec.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import msgspec
-
-from tradewatch.control.protocol import SOCKET, Answer, Hello, Request, address, open_folder, peer
+from tradewatch.control.address import SOCKET, address, open_folder, peer
+from tradewatch.control.links import linked
 from tradewatch.runtime.places import state_base
+
+# As in tradewatch/__init__.py: the module typing is not loaded.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Linux: all sockets of this network namespace that have a name, those of other users too; unix(7), proc(5).
 _ALL_SOCKETS = Path("/proc/net/unix")
 _GREETING_S = 1.0
-_ANSWERS = msgspec.json.Decoder(Answer)
 
 
 class Unanswered(Exception):  # noqa: N818 - it names what happened
@@ -33,15 +40,26 @@ class NotAllowed(Exception):  # noqa: N818 - it names what happened
     """The socket, or its folder, is another user's."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class Answer:
+    """One answer: whose, and its result, which is plain JSON, or what went wrong."""
+
+    def __init__(self, line: bytes) -> None:
+        said = json.loads(line)
+        self.bot: str = said["bot"]
+        self.result: Any = said.get("result")
+        self.error: str | None = said.get("error")
+
+
+class Found:
     """A bot that runs; `name` is None where it did not say it in time."""
 
-    folder: Path
-    name: str | None
+    def __init__(self, folder: Path, name: str | None) -> None:
+        self.folder = folder
+        self.name = name
 
 
-def ask(folder: Path, request: Request, within_s: float) -> Answer:
-    """Send one request to the bot of a state folder.
+def ask(folder: Path, request: Mapping[str, str | None], within_s: float) -> Answer:
+    """Send one request to the bot of a state folder; its shapes are those of `tradewatch.control.protocol`.
 
     Raises:
         NotRunning: nobody listens there.
@@ -53,7 +71,7 @@ def ask(folder: Path, request: Request, within_s: float) -> Answer:
     with _connected(folder, within_s) as connection:
         said = b""
         try:
-            connection.sendall(msgspec.json.encode(request) + b"\n")
+            connection.sendall(_line(request))
             while not said.endswith(b"\n"):
                 connection.settimeout(max(0.001, until - time.monotonic()))
                 more = connection.recv(1 << 20)
@@ -64,21 +82,21 @@ def ask(folder: Path, request: Request, within_s: float) -> Answer:
             raise Unanswered(f"the bot of {folder} runs and did not answer in {within_s:g} s") from None
         except ConnectionError:
             raise NotRunning(ended) from None
-    return _ANSWERS.decode(said)
+    return Answer(said)
 
 
-def running() -> tuple[Found, ...]:
-    """The bots that run here, by name: those in the usual place for state folders, and all that the kernel lists.
+def running(*, everywhere: bool = False) -> tuple[Found, ...]:
+    """The bots of this user that run, by name: those in the usual place for state folders, or linked there.
 
-    One with a state folder elsewhere whose path is too long for a socket is not among them. Takes a second where one
-    does not answer.
+    With `everywhere` all that the kernel lists too, of other homes and users, if they may be asked. Takes a second
+    where one does not answer.
     """
     with ExitStack() as stack, selectors.DefaultSelector() as waiting:
         names: dict[Path, str | None] = {}
-        for folder in dict.fromkeys((*_usual(), *_listening())):
+        for folder in dict.fromkeys((*_usual(), *(_listening() if everywhere else ()))):
             try:
                 connection = stack.enter_context(_connected(folder, _GREETING_S))
-                connection.sendall(msgspec.json.encode(Hello()) + b"\n")
+                connection.sendall(_line({"command": "hello"}))
                 waiting.register(connection, selectors.EVENT_READ, folder)
             except (NotRunning, NotAllowed, OSError):
                 continue
@@ -90,27 +108,28 @@ def running() -> tuple[Found, ...]:
             for key, _ in waiting.select(left_s):
                 waiting.unregister(key.fileobj)
                 assert isinstance(key.fileobj, socket.socket)
-                with suppress(OSError, msgspec.MsgspecError):
-                    names[key.data] = _ANSWERS.decode(key.fileobj.recv(65536)).bot
+                with suppress(OSError, ValueError, KeyError):
+                    names[key.data] = Answer(key.fileobj.recv(65536)).bot
     return tuple(Found(folder, names[folder]) for folder in sorted(names, key=lambda each: (names[each] or "", each)))
 
 
 def usual_folder(name: str) -> Path | None:
-    """The usual state folder of a bot, where that bot listens and no bot has its state folder elsewhere.
+    """The usual state folder of a bot that has a socket there, where no bot has its state folder elsewhere.
 
     So where all have theirs in the usual place, nobody but the bot that is meant has to be asked. None leaves it open.
     """
-    with suppress(RuntimeError):
+    with suppress(RuntimeError, OSError):
         base = state_base().resolve()
-        listening = set(_listening())
-        if base / name in listening and all(folder.parent == base for folder in listening):
+        if os.path.lexists(base / name / SOCKET) and not any(linked(base)):
             return base / name
     return None
 
 
 def _usual() -> Iterator[Path]:
     with suppress(RuntimeError, OSError):
-        yield from (found.parent for found in state_base().resolve().glob(f"*/{SOCKET}"))
+        base = state_base().resolve()
+        yield from linked(base)
+        yield from (base / name for name in os.listdir(base) if os.path.lexists(base / name / SOCKET))
 
 
 def _listening() -> Iterator[Path]:
@@ -119,6 +138,12 @@ def _listening() -> Iterator[Path]:
             path = Path(line.split(maxsplit=7)[-1])
             if path.name == SOCKET and path.is_absolute() and not path.is_relative_to("/proc"):
                 yield path.parent.resolve()
+
+
+def _line(request: Mapping[str, str | None]) -> bytes:
+    # Bytes of an argument that are no text must not keep a halt away.
+    text = {name: value and os.fsencode(value).decode(errors="replace") for name, value in request.items()}
+    return json.dumps(text).encode() + b"\n"
 
 
 def _connected(folder: Path, within_s: float) -> socket.socket:

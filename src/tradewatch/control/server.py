@@ -19,8 +19,10 @@ from pathlib import Path
 
 import msgspec
 
+from tradewatch.control import links
+from tradewatch.control.address import SOCKET, address, open_folder, peer
 from tradewatch.control.commands import Bot, answer, failed
-from tradewatch.control.protocol import LONGEST_REQUEST, SOCKET, address, open_folder, peer
+from tradewatch.control.protocol import LONGEST_REQUEST
 from tradewatch.runtime.failures import failures
 
 # From the connect to the end of the request, and for the answer to be taken.
@@ -48,6 +50,7 @@ class ControlSocket:
         self._listening: socket.socket | None = None
         self._folder_fd = -1
         self._made: tuple[int, int] | None = None
+        self._link: Path | None = None
         self._user = ""
         self._connections: set[socket.socket] = set()
         # In the order of their connects; a value is there until the request is.
@@ -66,6 +69,9 @@ class ControlSocket:
             self.note = f"no shell can reach this bot: the control socket {self._folder / SOCKET} cannot be made: {why}"
             failures.warn("control", self.note)
             return
+        # Where this user has no home to write to, the bot is reached by its folder.
+        with suppress(OSError, RuntimeError):
+            self._link = links.add(self._folder)
         self._thread.start()
 
     def stop(self) -> None:
@@ -81,6 +87,8 @@ class ControlSocket:
             # Somebody may have put another one there.
             if self._identity() == self._made:
                 os.unlink(SOCKET, dir_fd=self._folder_fd)
+                if self._link is not None:
+                    self._link.unlink()
         self._close()
 
     def forked(self) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tradewatch.runtime.scrub import scrubber
+from tradewatch.runtime.scrub import MASK, scrubber
+from tradewatch.settings.tree import fields
 
 _SHOWN = 60
 
@@ -49,6 +50,8 @@ class SettingsError(ValueError):
 
 def shown(key: str, value: Any) -> str:
     """A value as a message may show it: short, on one line, without secrets."""
+    if value is not None and key in fields() and fields()[key].is_secret:
+        return MASK
     if isinstance(value, dict):
         return "{...}" if value else "{}"
     if isinstance(value, int | float | list | tuple):

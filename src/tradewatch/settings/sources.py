@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from tradewatch.runtime.scrub import MASK
 from tradewatch.settings.problems import Problem, nearest, shown
+from tradewatch.settings.secret import credential
 from tradewatch.settings.tree import LAST_PORT, PREFIX, PROFILES, Field, Limits, Profile, Settings, built, fields
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ CONFIG = PREFIX + "CONFIG"
 # Not of a bot: where the servers of tradewatch's own tests are.
 _OF_TESTS = PREFIX + "SERVERS"
 DEFAULT = "default"
-# A file with all settings has 4,000. The slowest one of 64 KiB takes a second, one of 1 MiB ten.
-MAX_BYTES = 1 << 16
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -38,7 +38,10 @@ Layer = Mapping[str, Given]
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A setting in force, and where its value is from: as `Given.origin`, or `default`, or `profile <name>`."""
+    """A setting in force, and where its value is from: as `Given.origin`, or `default`, or `profile <name>`.
+
+    Of a secret the value is a mask.
+    """
 
     key: str
     value: Any
@@ -79,7 +82,12 @@ class Layers(msgspec.Struct, frozen=True):
         found = {key: Given(value, origin) for key, value in PROFILES[profile].items()} | given
         settings = built({key: each.value for key, each in found.items()})
         default = {key: Given(field.default, DEFAULT) for key, field in fields().items()}
-        return settings, tuple(Setting(key, each.value, each.origin) for key, each in (default | found).items())
+        listed = (default | found).items()
+        return settings, tuple(Setting(key, _masked(fields()[key], each.value), each.origin) for key, each in listed)
+
+
+def _masked(field: Field, value: Any) -> Any:
+    return MASK if field.is_secret and value is not None else value
 
 
 def read(
@@ -102,7 +110,7 @@ def read(
     file = _file(os.path.expanduser(path), problems) if path is not None else {}
     found = Layers(
         None if path is None else os.path.abspath(os.path.expanduser(path)),
-        dict(beneath or {}),
+        {**(beneath or {}), **_credentials(environ)},
         file,
         _environment(environ, problems),
     )
@@ -206,7 +214,7 @@ def _file(path: str, problems: list[Problem]) -> Layer:
     from tradewatch.settings.yaml import YamlError, read_file
 
     try:
-        document = read_file(path, MAX_BYTES)
+        document = read_file(path)
     except YamlError as error:
         where = f"{error.file}:{error.line}:{error.column}"
         problems.append(Problem(where, "", "", error.found, error.accepted))
@@ -247,6 +255,15 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Layer:
         else:
             taken.take(field, _spelled(field, text), (field.key,))
         found |= taken.found
+    return found
+
+
+def _credentials(environ: Mapping[str, str]) -> Layer:
+    """What systemd hands over; weaker than a settings file, which names another one on purpose."""
+    found = {}
+    for key, field in fields().items():
+        if field.is_secret and (path := credential(f"tradewatch.{key}", environ)) is not None:
+            found[f"{key}_file"] = Given(path, "CREDENTIALS_DIRECTORY")
     return found
 
 

@@ -90,6 +90,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[str, Meta(min_length=1)] | None,
         _text("the strategy's name, on the span of each call and order", "a name", "mean-reversion"),
     ] = None
+    otlp_headers: Annotated[
+        Annotated[str, Meta(pattern=r"^[!#-+\-.0-9A-Z^-z|~]+=[^\x00-\x1f]*$")] | None,
+        _text(
+            "headers of what is exported by OTLP, in place of those of OTEL_EXPORTER_OTLP_HEADERS; a secret, which is "
+            "better kept in `otlp_headers_file`",
+            "name=value, several with commas between",
+            "authorization=Bearer ...",
+            secret=True,
+        ),
+    ] = None
+    otlp_headers_file: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        _text(
+            "a file that holds `otlp_headers`, read at the start; unless set, systemd's credential "
+            "`tradewatch.otlp_headers` where there is one",
+            "a file",
+            "/run/secrets/otlp_headers",
+            path=True,
+        ),
+    ] = None
     limits: Limits = Limits()
     rules: Annotated[
         Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)] | None,
@@ -175,6 +195,11 @@ class Field(msgspec.Struct, frozen=True):
     def between(self) -> str | None:
         """What stands between the values of a list in an environment variable; None where it is no list."""
         return self.extra.get("between")
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value is shown to nobody."""
+        return bool(self.extra.get("secret"))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -100,9 +100,30 @@ tradewatch.yaml:4:13: limits.drawdown 15; accepted: a ratio above 0, at most 1 (
 Without code, under `opentelemetry-instrument`, the bot is watched all the same: the log says which setting IS NOT IN
 FORCE, and what is in its place.
 
-A file is UTF-8 and at most 64 KiB; what YAML has for programs (tags, several documents, anchors that loop or grow) is
-refused. No setting is a secret today. What looks like a key in one, or is one that a client holds, is masked wherever
-it is shown.
+A file, of rules too, is UTF-8 and at most 64 KiB; what YAML has for programs (tags, several documents, anchors that
+loop or grow) is refused. What looks like a key in a setting, or is one that a client holds, is masked wherever it is
+shown.
+
+## Secrets
+
+`otlp_headers` is one, the key that a collector of somebody else's asks for. `config check`, `status`, logs and errors
+show `***`. An environment can be read by much that is none of its business; better is a file that the bot's user alone
+can read, with the one line that the variable would have:
+
+```
+otlp_headers_file: /run/secrets/otlp_headers      # Docker, Kubernetes: authorization=Bearer%20...
+```
+
+and with systemd nothing has to be set at all:
+
+```
+[Service]
+LoadCredential=tradewatch.otlp_headers:/etc/tradewatch/otlp_headers
+```
+
+The file has one line and 8 KiB at most. One that is missing, empty or something else is an error that names the setting
+and where it stands; of one that every user can read the log warns. It is read at the start: a new key takes a restart,
+and what else changes by SIGHUP is not kept up by it. Both ways at once are refused.
 
 ## The settings
 
@@ -147,9 +168,14 @@ e-mail and webhook.
 
 - `watch.configure(limits={{"drawdown": 0.05}})` is a further argument, and wins over file and environment. So does
   `watch.configure(rules=["rules.yaml"])`, which reads that file again.
-- **SIGHUP** reads file, rule files and environment again. It does so in a program that has no handler of its own for
-  SIGHUP, was given a settings file, and called `tradewatch.instrument` on its main thread. A terminal that is closed
-  ends such a program, as it would without tradewatch.
+- **SIGHUP** reads the settings file and the rule files again. It does so in a program that has no handler of its own
+  for SIGHUP, was given a settings file, and called `tradewatch.instrument` on its main thread. A terminal that is
+  closed ends such a program, as it would without tradewatch.
+
+The environment of a process is that of its start: a change of an `EnvironmentFile=` or a compose file takes a restart,
+and **a variable that was set then goes on winning over the file**. What was changed in the file and has no effect for
+that reason is on the log: `limits.drawdown 0.3 (tradewatch.yaml:4) HAS NO EFFECT`. So put what is to change while the
+bot runs into the file alone. (What the program itself writes to `os.environ` is read at a SIGHUP.)
 
 What was wrong in the environment of a program without code, and is not in force there, is passed over again: nobody can
 mend it while the program runs.

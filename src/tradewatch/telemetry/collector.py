@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
+from opentelemetry.util.re import parse_env_headers
 
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
@@ -93,13 +94,13 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class Collector:
-    """Sends batches of one signal by upstream's `exporter`.
+    """Sends batches of one signal by upstream's `exporter`, with `headers` in place of those of OTEL_* variables.
 
     Raises:
         Exception: whatever upstream says of what an OTEL_* variable holds.
     """
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, headers: str | None) -> None:
         self._signal = signal
         _look_at_endpoint(signal.variable)
         # Imported here: requests comes with it, which nothing else of ours needs.
@@ -109,10 +110,12 @@ class Collector:
         provided = any(os.environ.get(_CREDENTIALS.format(s)) for s in ("", f"{signal.variable}_"))
         self._session: Any = None if provided else Session()
         with _quiet() as said:
-            self.exporter = signal.make() if self._session is None else signal.make(session=self._session)
+            named = None if headers is None else parse_env_headers(headers, liberal=True)
+            self.exporter = signal.make(headers=named, session=self._session)
         for line in said:
             # Its own line shows the header, which may be a key.
-            header = "a header in OTEL_EXPORTER_OTLP_HEADERS is not written as name=value and left out"
+            where = "OTEL_EXPORTER_OTLP_HEADERS" if headers is None else "otlp_headers"
+            header = f"a header in {where} is not written as name=value and left out"
             failures.warn(f"otlp {signal.variable}", header if line.startswith("Header format") else line)
         self._export = _with_encoder(signal.make, signal.encoder)
         self._process = os.getpid()

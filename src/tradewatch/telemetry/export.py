@@ -83,8 +83,8 @@ def _texts(attributes: Any) -> int:
     return size
 
 
-def spans_by_otlp(size: Size) -> Outbox[ReadableSpan]:
-    """An outbox of spans to the collector that OTEL_* variables name.
+def spans_by_otlp(size: Size, headers: str | None = None) -> Outbox[ReadableSpan]:
+    """An outbox of spans to the collector that OTEL_* variables name; `headers` as they have them.
 
     Raises:
         Exception: whatever upstream says of what such a variable holds.
@@ -94,7 +94,8 @@ def spans_by_otlp(size: Size) -> Outbox[ReadableSpan]:
 
     answer = ExportTraceServiceResponse
     collector = Collector(
-        Signal("TRACES", OTLPSpanExporter, "encode_spans", _span_writer(), _each(clean_span), answer, "rejected_spans")
+        Signal("TRACES", OTLPSpanExporter, "encode_spans", _span_writer(), _each(clean_span), answer, "rejected_spans"),
+        headers,
     )
     return Outbox("spans", collector.send, collector.close, size)
 
@@ -104,8 +105,8 @@ def spans_by(exporter: Exporter, size: Size) -> Outbox[ReadableSpan]:
     return Outbox("spans", _handing(exporter, _each(clean_span)), exporter.shutdown, size)
 
 
-def logs_by_otlp(size: Size) -> Outbox[Any]:
-    """An outbox of log records to the collector that OTEL_* variables name.
+def logs_by_otlp(size: Size, headers: str | None = None) -> Outbox[Any]:
+    """An outbox of log records to the collector that OTEL_* variables name; `headers` as they have them.
 
     Raises:
         Exception: whatever upstream says of what such a variable holds.
@@ -116,7 +117,8 @@ def logs_by_otlp(size: Size) -> Outbox[Any]:
 
     write, answer = _in_pieces(encode_logs, clean_log), ExportLogsServiceResponse
     collector = Collector(
-        Signal("LOGS", OTLPLogExporter, "encode_logs", write, _each(clean_log), answer, "rejected_log_records")
+        Signal("LOGS", OTLPLogExporter, "encode_logs", write, _each(clean_log), answer, "rejected_log_records"),
+        headers,
     )
     return Outbox("logs", collector.send, collector.close, size)
 
@@ -140,8 +142,8 @@ def logs_to_console(size: Size) -> Outbox[Any]:
     return logs_by(ConsoleLogRecordExporter(sys.stdout), size)
 
 
-def metrics_by_otlp(size: Size) -> PointReader:
-    """A reader of metrics, with an outbox to the collector that OTEL_* variables name.
+def metrics_by_otlp(size: Size, headers: str | None = None) -> PointReader:
+    """A reader of metrics, with an outbox to the collector that OTEL_* variables name; `headers` as they have them.
 
     Raises:
         Exception: whatever upstream says of what such a variable holds.
@@ -152,7 +154,8 @@ def metrics_by_otlp(size: Size) -> PointReader:
 
     write, answer = write_by(encode_metrics), ExportMetricsServiceResponse
     collector = Collector(
-        Signal("METRICS", OTLPMetricExporter, "encode_metrics", write, _points, answer, "rejected_data_points")
+        Signal("METRICS", OTLPMetricExporter, "encode_metrics", write, _points, answer, "rejected_data_points"),
+        headers,
     )
     return PointReader(collector.exporter, Outbox("metrics", collector.send, collector.close, size))
 

@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,7 @@ def connect(
     meter_provider: MeterProvider | None,
     *,
     logs: bool = True,
+    headers: str | None = None,
 ) -> Providers:
     """The application's providers where they are handed in or set up, else ours.
 
@@ -121,6 +123,7 @@ def connect(
         tracer_provider: the application's, or None to look for a global one.
         meter_provider: likewise.
         logs: whether log records go anywhere, if they are asked for.
+        headers: of what is sent by OTLP, `name=value,...`, in place of those of OTEL_* variables.
     """
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.resources import Resource
@@ -146,12 +149,12 @@ def connect(
     outboxes: list[Outbox[Any]] = []
     passed = _outboxes_of(tracer_provider, meter_provider)
     if tracer_provider is None:
-        tracer_provider = _our_tracer_provider(resource, notes, outboxes)
+        tracer_provider = _our_tracer_provider(resource, notes, outboxes, headers)
         ours += [tracer_provider] if tracer_provider is not None else []
-    logger_provider = _logger_provider(resource, notes, outboxes) if logs else None
+    logger_provider = _logger_provider(resource, notes, outboxes, headers) if logs else None
     endpoint = server = None
     if meter_provider is None:
-        meter_provider, endpoint, server = _our_meter_provider(resource, port, notes, outboxes)
+        meter_provider, endpoint, server = _our_meter_provider(resource, port, notes, outboxes, headers)
         ours += [meter_provider] if not isinstance(meter_provider, NoOpMeterProvider) else []
     return Providers(
         tracer_provider,
@@ -186,14 +189,18 @@ def _outboxes_of(tracers: TracerProvider | None, meters: MeterProvider | None) -
     return tuple(each.outbox for each in (*processors, *readers_of(meters)) if type(each).__module__ in sinks)
 
 
-def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> TracerProvider | None:
+def _our_tracer_provider(
+    resource: Any, notes: list[str], outboxes: list[Outbox[Any]], headers: str | None
+) -> TracerProvider | None:
     """Ours where spans are asked for; without an exporter nobody would ever see one, so none is made."""
     if not wants_spans():
         return None
     from tradewatch.telemetry.export import SpanSink, spans_by, spans_by_otlp, spans_to_console
 
     size = _sized(_SPANS, "OTEL_BSP", notes)
-    made = _made("TRACES", {"otlp": spans_by_otlp, "console": spans_to_console}, spans_by, size, notes)
+    made = _made(
+        "TRACES", {"otlp": partial(spans_by_otlp, headers=headers), "console": spans_to_console}, spans_by, size, notes
+    )
     if not made:
         return None
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
@@ -209,7 +216,9 @@ def _our_tracer_provider(resource: Any, notes: list[str], outboxes: list[Outbox[
     return provider
 
 
-def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]]) -> LoggerProvider | None:
+def _logger_provider(
+    resource: Any, notes: list[str], outboxes: list[Outbox[Any]], headers: str | None
+) -> LoggerProvider | None:
     """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
     if not _asked("LOGS", []):
         return None
@@ -224,7 +233,9 @@ def _logger_provider(resource: Any, notes: list[str], outboxes: list[Outbox[Any]
     from tradewatch.telemetry.log_sink import LogSink
 
     size = _sized(_LOGS, "OTEL_BLRP", notes)
-    made = _made("LOGS", {"otlp": logs_by_otlp, "console": logs_to_console}, logs_by, size, notes)
+    made = _made(
+        "LOGS", {"otlp": partial(logs_by_otlp, headers=headers), "console": logs_to_console}, logs_by, size, notes
+    )
     if not made:
         return None
     try:
@@ -288,13 +299,13 @@ def _positive(name: str, unless: int, notes: list[str]) -> int:
 
 
 def _our_meter_provider(
-    resource: Any, port: int | None, notes: list[str], outboxes: list[Outbox[Any]]
+    resource: Any, port: int | None, notes: list[str], outboxes: list[Outbox[Any]], headers: str | None
 ) -> tuple[MeterProvider, str | None, Any]:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
     from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
-    readers: list[MetricReader] = _pushing(notes) if _asked("METRICS", []) else []
+    readers: list[MetricReader] = _pushing(notes, headers) if _asked("METRICS", []) else []
     # By the name of their module, which is loaded where something is exported by us alone.
     pushing: list[Any] = [reader for reader in readers if type(reader).__module__ == _POINTS_MODULE]
     endpoint = server = None
@@ -322,7 +333,7 @@ def _our_meter_provider(
     return provider, endpoint, server
 
 
-def _pushing(notes: list[str]) -> list[MetricReader]:
+def _pushing(notes: list[str], headers: str | None) -> list[MetricReader]:
     """The readers that the environment asks for, but for our own scrape."""
     from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -333,7 +344,10 @@ def _pushing(notes: list[str]) -> list[MetricReader]:
 
     every_s = _positive("OTEL_METRIC_EXPORT_INTERVAL", 60_000, notes) / 1000
     size = msgspec.structs.replace(_POINTS, delay_s=every_s)
-    kinds = {"otlp": metrics_by_otlp, "console": metrics_to_console}
+    kinds: dict[str, Callable[[Size], Any]] = {
+        "otlp": partial(metrics_by_otlp, headers=headers),
+        "console": metrics_to_console,
+    }
     return _made("METRICS", kinds, by, size, notes)
 
 

@@ -276,9 +276,8 @@ def test_a_halted_program_is_resumed_by_its_name(venue, program, tmp_path):
     assert first.said() == {"ready": True}
     first.end()
     resume = "import tradewatch; tradewatch.instrument(object(), name='bot', port=None).resume('looked at it')"
-    subprocess.run(
-        [sys.executable, "-c", resume], env=os.environ | {"HOME": str(tmp_path / "home")}, check=True, timeout=60
-    )
+    environment = os.environ | {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": ""}
+    subprocess.run([sys.executable, "-c", resume], env=environment, check=True, timeout=60)
     second = program("say(refused=order(client()))", place.url, TRADEWATCH_STATE_DIR=None)
     assert second.said() == {"refused": None}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tradewatch.cli import main
+from tradewatch.cli.config import config
 
 HERE = Path(__file__).parent / "broken"
 FILES = sorted(file.name for file in HERE.iterdir() if file.suffix in (".yaml", ".json"))
@@ -19,7 +19,7 @@ def check(monkeypatch):
     monkeypatch.chdir(HERE)
 
     def run(*arguments, **environment):
-        return CliRunner().invoke(main, ["config", "check", *map(str, arguments)], env=environment)
+        return CliRunner().invoke(config, ["check", *map(str, arguments)], env=environment)
 
     return run
 
@@ -93,6 +93,27 @@ def test_the_slowest_file_that_is_read_is_read_within_bounds(tmp_path):
     size, said = grown(file)
     assert "a ['x', 'x'," in said
     assert size < 100_000_000
+
+
+def test_rule_files_have_the_same_bound_and_may_be_several(check, tmp_path):
+    def rules(name, count):
+        file = tmp_path / name
+        rule = "  - {alert: High%d, expr: 'trading_portfolio_equity > tradewatch_limit{limit=\"drawdown\"}'}\n"
+        file.write_text(f"groups:\n- name: {name}\n  rules:\n" + "".join(rule % n for n in range(count)))
+        return file
+
+    large, small, other = rules("large.yaml", 800), rules("small.yaml", 600), rules("other.yaml", 600)
+    assert large.stat().st_size > 65_536 > small.stat().st_size
+    settings = tmp_path / "t.yaml"
+    settings.write_text(f"rules: [{large}]\n")
+    done = check(settings)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"{large}:1:1: more than 65,536 bytes; accepted: files of at most 65,536 bytes",
+        f"the setting rules names that file: {settings}:1",
+    ]
+    settings.write_text(f"rules: [{small}, {other}]\n")
+    assert check(settings).exit_code == 0
 
 
 def test_a_bomb_takes_no_more_memory_than_a_file_may():

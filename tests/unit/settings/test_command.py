@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from tradewatch.cli import main
+from tradewatch.cli.config import config
 
 PLAIN = {key: value for key, value in os.environ.items() if not key.startswith(("TRADEWATCH_", "NO_COLOR"))}
 
@@ -19,7 +19,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, **environment):
-        return CliRunner().invoke(main, ["config", *arguments], env=environment)
+        return CliRunner().invoke(config, arguments, env=environment)
 
     return call
 
@@ -35,6 +35,8 @@ def test_check_shows_every_setting_with_its_value_and_where_it_is_from(run, tmp_
         ["account", "–", "default"],
         ["currency", "–", "default"],
         ["strategy", "–", "default"],
+        ["otlp_headers", "–", "default"],
+        ["otlp_headers_file", "–", "default"],
         ["rules", "–", "default"],
         ["port", "–", "TRADEWATCH_PORT"],
         ["log_files", "–", "default"],

@@ -145,7 +145,7 @@ def test_aliases_and_merge_keys_are_followed():
             "3:2: a key that is indented otherwise; accepted: lines that are indented like the first one of their "
             "block",
         ),
-        ("x" * (1 << 20) + "y", "1:1: 1,048,577 bytes; accepted: files of at most 1,048,576 bytes"),
+        ("x" * (1 << 16) + "y", "1:1: 65,537 bytes; accepted: files of at most 65,536 bytes"),
         ('a: "\\UFFFFFFFF"', "1:1: no YAML (Python int too large to convert to C int); accepted: one YAML document"),
     ],
 )
@@ -163,8 +163,8 @@ def test_nothing_but_one_error_comes_out_of_any_text(text):
 
 def test_a_file_is_read_up_to_the_limit_only(tmp_path):
     path = tmp_path / "big.yaml"
-    path.write_bytes(b"x" * ((1 << 20) + 1))
-    with pytest.raises(YamlError, match="more than 1,048,576 bytes; accepted: files of at most 1,048,576 bytes"):
+    path.write_bytes(b"x" * ((1 << 16) + 1))
+    with pytest.raises(YamlError, match="more than 65,536 bytes; accepted: files of at most 65,536 bytes"):
         read_file(path)
 
 
