@@ -30,7 +30,8 @@ from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.settings import sources
 from tradewatch.settings.tree import LAST_PORT
-from tradewatch.telemetry.providers import Providers, connect, exporters, wants_spans
+from tradewatch.telemetry import variables
+from tradewatch.telemetry.providers import Providers, connect
 
 _CLOSE_S = 2.0
 
@@ -65,7 +66,7 @@ class Configurator:
     def configure(self, **kwargs: Any) -> None:
         """Make providers global where `OTEL_{TRACES,METRICS}_EXPORTER` or an OTLP endpoint wants them."""
         with failures.kept("configurator"):
-            spans, measures = wants_spans(), exporters("METRICS")
+            spans, measures = variables.wants_spans(), variables.exporters("METRICS")
             pushed = measures is not None and measures != ("none",)
             if spans or pushed:
                 _set_up(spans=spans, metrics_too=pushed)
@@ -155,7 +156,7 @@ def _others() -> dict[str, sources.Given]:
     """What OpenTelemetry's variables say of settings of ours, and the script's name; weaker than a settings file."""
     name, port = "the script", "OTEL_EXPORTER_PROMETHEUS_PORT"
     found = {"name": sources.Given(bot_name(), name)}
-    named, text = exporters("METRICS"), os.environ.get(port)
+    named, text = variables.exporters("METRICS"), os.environ.get(port)
     if named is not None and "prometheus" not in named:
         found["port"] = sources.Given(None, "OTEL_METRICS_EXPORTER")
     elif text and text.isascii() and text.isdigit() and int(text) <= LAST_PORT:

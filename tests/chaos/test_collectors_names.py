@@ -139,38 +139,6 @@ def test_an_endpoint_that_is_none_is_said_at_the_start_with_what_to_write(
         providers.shutdown(1)
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "said"),
-    [
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "Invalid timeout value 'soon'"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "zstd"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "sEcr3tK3y-abcdef", "a header in OTEL_EXPORTER_OTLP_HEADERS is not written"),
-        ("OTEL_METRIC_EXPORT_INTERVAL", "often", "OTEL_METRIC_EXPORT_INTERVAL='often': not a positive whole number"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "lots", "OTEL_BSP_MAX_QUEUE_SIZE='lots': not a positive whole number"),
-        ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "OTEL_BLRP_SCHEDULE_DELAY='-1': not a positive whole number"),
-        ("OTEL_METRICS_EXEMPLAR_FILTER", "odd", "no metrics: the exporter cannot be made"),
-    ],
-)
-def test_a_value_that_cannot_be_is_said_and_the_bot_is_exported_all_the_same(
-    collector, monkeypatch, caplog, variable, value, said
-):
-    from tradewatch.telemetry.providers import connect
-
-    there = collector()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", there.url)
-    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "otlp")
-    monkeypatch.setenv(variable, value)
-    providers = connect("bot", None, None, None)
-    providers.tracer_provider.get_tracer("t").start_span("one").end()
-    providers.meter_provider.get_meter("t").create_counter("c").add(1)
-    providers.shutdown(10)
-    assert any(said in line for line in warned(caplog)), warned(caplog)
-    assert "sEcr3tK3y-abcdef" not in caplog.text
-    paths = {path for path, _, _, _ in there.requests}
-    assert paths == ({"/v1/traces"} if "EXEMPLAR" in variable else {"/v1/traces", "/v1/metrics"})
-    assert providers.dropped() == []
-
-
 @pytest.mark.parametrize("exporters", ["none", "console", "otlp,console", "prometheus", "otlp,zipkin"])
 def test_metrics_go_to_whom_the_variable_names(collector, monkeypatch, capsys, exporters):
     from tradewatch.telemetry.providers import connect

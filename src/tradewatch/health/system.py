@@ -1,7 +1,7 @@
 """One look at process and host every ten seconds, on the service thread, in stretches of 0.2 ms.
 
-A look costs 0.3 to 1 ms of CPU, with cold caches, and what the log files and processes of the settings add. What the kernel does not tell
-has no reading, and where no look was taken of late there is none at all.
+A look costs 0.3 to 1 ms of CPU, with cold caches, and what the log files and processes of the settings add. What the
+kernel does not tell has no reading, and where no look was taken of late there is none at all.
 """
 
 from __future__ import annotations

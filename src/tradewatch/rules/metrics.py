@@ -29,7 +29,9 @@ def readings(rules: Sequence[RuleStatus], limits: Mapping[str, float]) -> tuple[
 
 @lru_cache(maxsize=64)
 def _told(
-    limits: tuple[tuple[str, float], ...], firing: tuple[tuple[str, int], ...], states: tuple[tuple[str, RuleState], ...]
+    limits: tuple[tuple[str, float], ...],
+    firing: tuple[tuple[str, int], ...],
+    states: tuple[tuple[str, RuleState], ...],
 ) -> tuple[Reading, ...]:
     """They are the same objects every time, since they are published every second and seldom change."""
     return (

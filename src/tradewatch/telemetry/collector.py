@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,12 +21,18 @@ from opentelemetry.util.re import parse_env_headers
 
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import breathe
-from tradewatch.runtime.scrub import scrubber
+from tradewatch.runtime.scrub import MASK, scrubber
 from tradewatch.telemetry.outbox import Sent
 
 # Upstream tries these again itself, for as long as one export may take.
 _RETRYABLE = frozenset((429, 502, 503, 504))
 _LONGEST_RETRY_AFTER_S = 300.0
+_LEFT_OUT = "a header in {} is not written as name=value and left out"
+# Of RFC 9110, 5.5 and 5.6.2: what is left of Latin-1 in a value, and of ASCII in a name.
+_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+# A value of a header that is as long is taken for a key, whatever the header's name.
+_KEY_LENGTH = 20
 _CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 # Who says something while a request is sent. A filter of a logger is not asked about those below it.
 _TALKERS = (
@@ -103,6 +110,7 @@ class Collector:
     def __init__(self, signal: Signal, headers: str | None) -> None:
         self._signal = signal
         _look_at_endpoint(signal.variable)
+        _look_at_headers(signal.variable, headers)
         # Imported here: requests comes with it, which nothing else of ours needs.
         from tradewatch.telemetry.session import Session
 
@@ -115,8 +123,8 @@ class Collector:
         for line in said:
             # Its own line shows the header, which may be a key.
             where = "OTEL_EXPORTER_OTLP_HEADERS" if headers is None else "otlp_headers"
-            header = f"a header in {where} is not written as name=value and left out"
-            failures.warn(f"otlp {signal.variable}", header if line.startswith("Header format") else line)
+            text = _LEFT_OUT.format(where) if line.startswith("Header format") else line
+            failures.warn(f"otlp {signal.variable} {text}", text)
         self._export = _with_encoder(signal.make, signal.encoder)
         self._process = os.getpid()
 
@@ -191,14 +199,39 @@ def _look_at_endpoint(signal: str) -> None:
         said = os.environ.get(name)
         if said:
             if not _is_address(said):
-                better = f"http://{said}" if "//" not in said and _is_address(f"http://{said}") else "http://host:4318"
+                bare = said.strip()
+                bare = bare if "//" in bare else f"http://{bare}"
+                better = bare if _is_address(bare) else "http://host:4318"
+                # Without a scheme it is no address that the scrubber would know a password in.
+                said, better = (re.sub(r"[^/]*@", f"{MASK}@", text) for text in (said, better))
                 raise ValueError(f"{name}={said!r} is no address of a collector; write {better}")
+            return
+
+
+def _look_at_headers(signal: str, given: str | None) -> None:
+    """Learn the keys among the headers; raise ValueError, without their text, for what no header can hold.
+
+    What requests and http.client say of such a header shows it.
+    """
+    variables = f"OTEL_EXPORTER_OTLP_{signal}_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"
+    found = {name: os.environ.get(name) for name in variables} if given is None else {"otlp_headers": given}
+    for name, said in found.items():
+        if said:
+            with _quiet():
+                headers = parse_env_headers(said, liberal=True)
+            for key, value in headers.items():
+                parts = (value, value.rpartition(" ")[2])
+                scrubber.learn(p for p in parts if len(p) >= _KEY_LENGTH or scrubber.attribute(key, p) == MASK)
+            if not all(_NAME.fullmatch(key) and _VALUE.fullmatch(value) for key, value in headers.items()):
+                raise ValueError(f"{name}: a header in it has characters that none can have")
             return
 
 
 def _is_address(said: str) -> bool:
     try:
         parts = urlsplit(said)
+        if any(character.isspace() for character in said):
+            return False
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none, half a bracket
         return False

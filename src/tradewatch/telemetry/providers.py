@@ -23,6 +23,7 @@ from opentelemetry.trace import TracerProvider
 
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.service import pause
+from tradewatch.telemetry import variables
 from tradewatch.telemetry.otel import processors_of, readers_of
 from tradewatch.telemetry.outbox import Dropped, Outbox, Size
 from tradewatch.telemetry.pages import HOST, PageServer
@@ -125,6 +126,24 @@ def connect(
         logs: whether log records go anywhere, if they are asked for.
         headers: of what is sent by OTLP, `name=value,...`, in place of those of OTEL_* variables.
     """
+    with variables.put_right() as wrong:
+        made = _connected(name, port, tracer_provider, meter_provider, logs=logs, headers=headers)
+        if made.ours or made.logger_provider is not None:
+            for variable, text in wrong.items():
+                failures.warn(variable, text)
+            made.notes = (*wrong.values(), *made.notes)
+        return made
+
+
+def _connected(
+    name: str,
+    port: int | None,
+    tracer_provider: TracerProvider | None,
+    meter_provider: MeterProvider | None,
+    *,
+    logs: bool,
+    headers: str | None,
+) -> Providers:
     from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
     from opentelemetry.sdk.resources import Resource
 
@@ -193,11 +212,11 @@ def _our_tracer_provider(
     resource: Any, notes: list[str], outboxes: list[Outbox[Any]], headers: str | None
 ) -> TracerProvider | None:
     """Ours where spans are asked for; without an exporter nobody would ever see one, so none is made."""
-    if not wants_spans():
+    if not variables.wants_spans():
         return None
     from tradewatch.telemetry.export import SpanSink, spans_by, spans_by_otlp, spans_to_console
 
-    size = _sized(_SPANS, "OTEL_BSP", notes)
+    size = _sized(_SPANS, "OTEL_BSP")
     made = _made(
         "TRACES", {"otlp": partial(spans_by_otlp, headers=headers), "console": spans_to_console}, spans_by, size, notes
     )
@@ -206,7 +225,8 @@ def _our_tracer_provider(
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
     try:
-        provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
+        sampler, ids = variables.sampler(), variables.id_generator()
+        provider = SdkTracerProvider(sampler, resource, shutdown_on_exit=False, id_generator=ids)
     except Exception as error:  # what an OTEL_* variable holds may be anything
         _given_up("spans", made, error, notes)
         return None
@@ -220,7 +240,7 @@ def _logger_provider(
     resource: Any, notes: list[str], outboxes: list[Outbox[Any]], headers: str | None
 ) -> LoggerProvider | None:
     """Where log records are to go to: None unless they are asked for, or where the application sees to it itself."""
-    if not _asked("LOGS", []):
+    if not variables.asked("LOGS"):
         return None
     from opentelemetry._logs import get_logger_provider
     from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
@@ -232,7 +252,7 @@ def _logger_provider(
     from tradewatch.telemetry.export import logs_by, logs_by_otlp, logs_to_console
     from tradewatch.telemetry.log_sink import LogSink
 
-    size = _sized(_LOGS, "OTEL_BLRP", notes)
+    size = _sized(_LOGS, "OTEL_BLRP")
     made = _made(
         "LOGS", {"otlp": partial(logs_by_otlp, headers=headers), "console": logs_to_console}, logs_by, size, notes
     )
@@ -255,13 +275,19 @@ def _made(
     by: Callable[[Any, Size], Any],
     size: Size,
     notes: list[str],
+    *,
+    but: str = "",
 ) -> list[Any]:
-    """One for each exporter that `OTEL_<signal>_EXPORTER` names, or that an endpoint asks for.
+    """One for each exporter that is asked for, `but` one.
 
     `kinds` are made here; another is found by its entry point, and handed what is scrubbed.
     """
     made = []
-    for name in _asked(signal, notes):
+    for name in variables.asked(signal):
+        if name == but:
+            continue
+        if name == "otlp":
+            _look_at_protocol(signal, notes)
         try:
             made.append(kinds[name](size) if name in kinds else by(_named(signal, name), size))
         except Exception as error:  # what an OTEL_* variable holds may be anything
@@ -276,26 +302,16 @@ def _given_up(what: str, made: list[Outbox[Any]], error: Exception, notes: list[
     failures.warn(f"export {what}", notes[-1])
 
 
-def _sized(size: Size, prefix: str, notes: list[str]) -> Size:
+def _sized(size: Size, prefix: str) -> Size:
     """The bounds as OpenTelemetry's variables set them, of spans (OTEL_BSP) or of logs (OTEL_BLRP)."""
-    most = _positive(f"{prefix}_MAX_QUEUE_SIZE", size.most, notes)
+    most = int(variables.number(f"{prefix}_MAX_QUEUE_SIZE", size.most))
     return Size(
         most,
         size.most_bytes,
-        min(most, _positive(f"{prefix}_MAX_EXPORT_BATCH_SIZE", size.batch, notes)),
+        min(most, int(variables.number(f"{prefix}_MAX_EXPORT_BATCH_SIZE", size.batch))),
         size.batch_bytes,
-        _positive(f"{prefix}_SCHEDULE_DELAY", round(size.delay_s * 1000), notes) / 1000,
+        variables.number(f"{prefix}_SCHEDULE_DELAY", size.delay_s * 1000) / 1000,
     )
-
-
-def _positive(name: str, unless: int, notes: list[str]) -> int:
-    said = os.environ.get(name, "").strip()
-    if said.isascii() and said.isdigit() and int(said) > 0:
-        return int(said)
-    if said:
-        notes.append(f"{name}={said!r}: not a positive whole number; {unless} is used")
-        failures.warn(name, notes[-1])
-    return unless
 
 
 def _our_meter_provider(
@@ -305,7 +321,10 @@ def _our_meter_provider(
 
     from tradewatch.telemetry.scrape import ScrapeReader, scrape_server
 
-    readers: list[MetricReader] = _pushing(notes, headers) if _asked("METRICS", []) else []
+    # Where it is our own endpoint that is asked for, upstream's would take its port.
+    same = port is not None and os.environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", "").strip() in ("", str(port))
+    asked = set(variables.asked("METRICS")) - {"prometheus" if same else ""}
+    readers: list[MetricReader] = _pushing(notes, headers, "prometheus" if same else "") if asked else []
     # By the name of their module, which is loaded where something is exported by us alone.
     pushing: list[Any] = [reader for reader in readers if type(reader).__module__ == _POINTS_MODULE]
     endpoint = server = None
@@ -333,7 +352,7 @@ def _our_meter_provider(
     return provider, endpoint, server
 
 
-def _pushing(notes: list[str], headers: str | None) -> list[MetricReader]:
+def _pushing(notes: list[str], headers: str | None, but: str) -> list[MetricReader]:
     """The readers that the environment asks for, but for our own scrape."""
     from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -342,65 +361,34 @@ def _pushing(notes: list[str], headers: str | None) -> list[MetricReader]:
     def by(found: Any, size: Size) -> MetricReader:
         return found if isinstance(found, MetricReader) else metrics_by(found, size)
 
-    every_s = _positive("OTEL_METRIC_EXPORT_INTERVAL", 60_000, notes) / 1000
+    every_s = variables.number("OTEL_METRIC_EXPORT_INTERVAL", _POINTS.delay_s * 1000) / 1000
     size = msgspec.structs.replace(_POINTS, delay_s=every_s)
     kinds: dict[str, Callable[[Size], Any]] = {
         "otlp": partial(metrics_by_otlp, headers=headers),
         "console": metrics_to_console,
     }
-    return _made("METRICS", kinds, by, size, notes)
-
-
-def exporters(signal: str) -> tuple[str, ...] | None:
-    """The names in `OTEL_<signal>_EXPORTER`; None where it is not set."""
-    said = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip()
-    return tuple(name.strip().lower() for name in said.split(",") if name.strip()) if said else None
-
-
-def wants_spans() -> bool:
-    """Whether OpenTelemetry's variables ask for spans at all."""
-    return bool(_asked("TRACES", []))
-
-
-def _asked(signal: str, notes: list[str]) -> list[str]:
-    """The exporters that OpenTelemetry's variables ask for: `otlp` first, then others by their names."""
-    names = exporters(signal) or ()
-    if "none" in names:
-        return []
-    if signal == "LOGS" and not names and not os.environ.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"):
-        # An endpoint for all signals asks for spans and metrics; logs may say what the bot never meant to send.
-        return []
-    others = dict.fromkeys(name for name in names if "otlp" not in name)
-    return (["otlp"] if _wants_otlp(signal, notes) else []) + list(others)
+    return _made("METRICS", kinds, by, size, notes, but=but)
 
 
 def _named(signal: str, name: str) -> Any:
     """An exporter by its entry point. Raises LookupError where there is none of that name."""
     group = f"opentelemetry_{signal.lower()}_exporter"
-    for found in entry_points(group=group, name=name):
+    found = variables.component(group, name)
+    if found is not None:
         return found.load()()
     known = ", ".join(sorted({"none", "otlp", *(each.name for each in entry_points(group=group))}))
     raise LookupError(f"there is none of that name among {known}")
 
 
 def _not_exported(signal: str, name: str, error: Exception, notes: list[str]) -> None:
-    what = f"no {signal.lower()} by OTLP" if name == "otlp" else f"OTEL_{signal}_EXPORTER={name}: not exported to it"
-    notes.append(f"{what}: {describe(error)}")
+    what = f"OTEL_{signal}_EXPORTER={variables.shown(name)}: not exported to it"
+    notes.append(f"{f'no {signal.lower()} by OTLP' if name == 'otlp' else what}: {describe(error)}")
     failures.warn(f"{signal} exporter {name}", notes[-1])
 
 
-def _wants_otlp(signal: str, notes: list[str]) -> bool:
-    """Whether OpenTelemetry's variables ask for export of a signal, `TRACES`, `METRICS` or `LOGS`."""
-    env = os.environ
-    exporter = env.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
-    wanted = "otlp" in exporter or (
-        not exporter
-        and bool(env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-    )
-    named = (env.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"), env.get("OTEL_EXPORTER_OTLP_PROTOCOL"))
-    protocol = next((p for p in named if p), "http/protobuf")
-    if wanted and protocol != "http/protobuf":
-        note = f"{signal.lower()}: OTLP goes by http/protobuf, not {protocol!r}; a collector's HTTP port is 4318"
-        notes.append(note)
-        failures.warn(f"otlp {signal}", note)
-    return wanted
+def _look_at_protocol(signal: str, notes: list[str]) -> None:
+    protocol = variables.other_protocol(signal)
+    if protocol is not None:
+        said = f"OTLP goes by {variables.PROTOCOL}, not {variables.shown(protocol)}"
+        notes.append(f"{signal.lower()}: {said}; a collector's HTTP port is 4318")
+        failures.warn(f"otlp protocol {signal}", notes[-1])

@@ -238,7 +238,7 @@ def test_prometheus_by_name_serves_the_bots_own_metrics_too(venue, program, scra
 
 def test_an_exporter_that_there_is_none_of_is_said(venue, program):
     _, err = program(TRADE, venue().url, OTEL_TRACES_EXPORTER="consol").end()
-    assert "OTEL_TRACES_EXPORTER=consol: not exported to it" in err
+    assert "OTEL_TRACES_EXPORTER='consol': not exported to it" in err
     assert "console" in err
     assert "Traceback" not in err
 
