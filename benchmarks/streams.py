@@ -1,103 +1,67 @@
-"""200 streams of 5,000 symbols over real sockets: what a message costs a bot, with and without tradewatch.
+"""200 streams of 5,000 symbols over real sockets: what a message costs a bot, and whether memory levels off.
 
-A server on loopback sends Binance's miniTicker messages to a ccxt.pro client over 50 connections, four streams of 25
-symbols each. The same bursts are taken in turns without tradewatch and with it, in one process; the client's CPU time
-is of its own thread, so neither the server's nor the safety thread's work is in it.
-`python benchmarks/streams.py [--rounds 7]`.
+A server in a process of its own sends Binance's miniTicker messages to a ccxt.pro client over 50 connections, four
+streams of 25 symbols each. The same bursts are taken in turns without tradewatch and with it, in one process; the
+client's CPU time is of its own thread, so the safety thread's work is not in it. Then bursts go on, without and with
+tradewatch, every symbol again and again: memory is that of the process after each burst, in the median of each quarter.
+
+    python -m benchmarks --only streams --quick
+    python -m benchmarks.streams --json
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import json
-import resource
 import statistics
-import sys
+import subprocess
 import tempfile
-import threading
 import time
-from pathlib import Path
+from typing import Any
 
 import ccxt.pro
-from aiohttp import web
 
 import tradewatch
+from benchmarks.figures import Figure, alone, compared
+from benchmarks.growth import medians, resident_mb, rise
+from benchmarks.processes import answer, started
+from benchmarks.tickers import CONNECTIONS, EACH, STREAMS, SYMBOLS
+from benchmarks.turns import program
 from tradewatch.telemetry.traffic import CHANNELS
 
-# ccxt spreads Binance's streams over 50 connections; aiohttp would open 100 at most.
-STREAMS, SYMBOLS, CONNECTIONS = 200, 5_000, 50
-EACH = SYMBOLS // STREAMS
-# Messages of a connection in a burst; the next burst is of its next symbols.
-BURST = 5
+# Bursts in which every symbol comes once.
+ALL = EACH
+# The line through the last half may rise by this: a reading differs from the next one by as much.
+RISES_MB = 0.5
 
 
-def message(symbol: int, price: float) -> str:
-    """One update of a market, in the form of Binance's document."""
-    at_ms = time.time_ns() // 10**6
-    return json.dumps(
-        {"e": "24hrMiniTicker", "E": at_ms, "s": f"C{symbol}USDT", "c": f"{price:.4f}", "o": "1", "h": "1", "l": "1",
-         "v": "1", "q": "1"}
-    )  # fmt: skip
+class Exchange(ccxt.pro.binance):
+    """Counts the updates that it has worked off."""
 
+    updates = 0
 
-class Server(threading.Thread):
-    """Sends a burst to every connection when told; each message is of another symbol."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.url, self.ready = "", threading.Event()
-        self.sockets: dict[int, web.WebSocketResponse] = {}
-        self.loop = asyncio.new_event_loop()
-
-    def run(self) -> None:
-        self.loop.run_until_complete(self._serve())
-
-    async def _serve(self) -> None:
-        app = web.Application()
-        app.router.add_get("/ws/{n}", self._socket)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"ws://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/ws"  # type: ignore[union-attr]
-        self.ready.set()
-        await asyncio.Event().wait()
-
-    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        self.sockets[int(request.match_info["n"])] = socket
-        async for _ in socket:
-            pass
-        return socket
-
-    async def burst(self, number: int) -> None:
-        """Messages of some symbols of each connection."""
-        for n in range(STREAMS):
-            socket = self.sockets[n % CONNECTIONS]
-            for i in range(BURST):
-                await socket.send_str(message(n * EACH + (number * BURST + i) % EACH, 1 + number / 1_000))
+    def handle_message(self, client: Any, message: Any) -> Any:
+        self.updates += "e" in message
+        return super().handle_message(client, message)
 
 
 class Bot:
-    """One client, and a loop a connection that waits for the next ticker."""
+    """One client, and a loop a stream that waits for the next ticker."""
 
     def __init__(self, url: str) -> None:
-        self.exchange = ccxt.pro.binance({"enableRateLimit": False, "timeout_on_exit": 0})
-        markets = [market(n) for n in range(SYMBOLS)]
-        self.exchange.set_markets(markets)
+        self.exchange = Exchange({"enableRateLimit": False, "timeout_on_exit": 0})
+        self.exchange.set_markets([market(n) for n in range(SYMBOLS)])
         self.exchange.urls["api"]["ws"]["spot"] = url
         self.exchange.options["streamLimits"]["spot"] = CONNECTIONS
         self.exchange.options["tickersLimit"] = 1_000
         self.told = 0
 
     async def listen(self, n: int) -> None:
-        """Take what one connection brings, again and again."""
+        """Take what one stream brings, again and again."""
         symbols = [f"C{n * EACH + i}/USDT" for i in range(EACH)]
         while True:
-            self.told += len(await self.exchange.watch_tickers(symbols))
+            found = await self.exchange.watch_tickers(symbols)
+            self.told += len(found)
 
 
 def market(n: int) -> dict[str, object]:
@@ -111,89 +75,101 @@ def market(n: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def resident_kb() -> int:
-    """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+class Bursts:
+    """Has the server send one after the other, each to its end."""
 
+    def __init__(self, server: subprocess.Popen[str], bot: Bot) -> None:
+        self.sent = 0
+        self._server, self._bot = server, bot
 
-async def settled(bot: Bot) -> None:
-    """Wait until nothing comes any more."""
-    before = -1
-    while before != bot.told:
-        before = bot.told
-        await asyncio.sleep(0.1)
+    async def one(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(f"{self.sent}\n")
+        self._server.stdin.flush()
+        await asyncio.to_thread(answer, self._server)
+        self.sent += 1
+        told = -1
+        while self._bot.exchange.updates < self.sent * STREAMS or told != self._bot.told:
+            told = self._bot.told
+            await asyncio.sleep(0.02)
 
-
-async def measure(rounds: int) -> dict[str, object]:
-    """Bursts with and without, in turns."""
-    server = Server()
-    server.start()
-    server.ready.wait()
-    bot = Bot(server.url)
-    loops = [asyncio.create_task(bot.listen(n)) for n in range(STREAMS)]
-    while len(server.sockets) < CONNECTIONS:  # noqa: ASYNC110  another thread's
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
-
-    async def burst() -> float:
-        nonlocal sent
+    async def microseconds(self) -> float:
+        """CPU of this thread a message, each symbol once."""
         gc.collect()
         began = time.thread_time_ns()
-        sent += 1
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.burst(sent), server.loop))
-        await settled(bot)
-        return (time.thread_time_ns() - began) / (STREAMS * BURST)
+        for _ in range(ALL):
+            await self.one()
+        return (time.thread_time_ns() - began) / ALL / STREAMS / 1_000
 
-    sent = 0
-    await burst()
-    bare: list[float] = []
-    watched: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
+    async def memory_mb(self, rounds: int) -> list[float]:
+        """The median of each quarter, while each symbol comes so many times."""
+        found: list[float] = []
+        for _ in range(rounds * ALL):
+            await self.one()
+            found.append(resident_mb())
+        return medians(found, 4)
+
+
+async def run(quick: bool) -> list[Figure]:
+    rounds, again = (3, 4) if quick else (7, 16)
+    with started("-m", "benchmarks.tickers") as server, tempfile.TemporaryDirectory() as folder:
+        bot = Bot(f"ws://127.0.0.1:{answer(server)}/ws")
+        loops = [asyncio.create_task(bot.listen(n)) for n in range(STREAMS)]
+        sending = Bursts(server, bot)
+        await sending.microseconds()
+        bare: list[float] = []
+        watched: list[float] = []
         for n in range(rounds):
-            bare.append(await burst())
-            watch = tradewatch.instrument(bot, port=None, state_dir=f"{folder}/{n}")
-            watched.append(await burst())
-            if n < rounds - 1:
-                tradewatch.uninstrument(bot)
-        rss: list[int] = []
-        waiting = 0
-        for _ in range(EACH // BURST):  # every symbol at least once more
-            await burst()
-            waiting = max(waiting, len(watch._journal._quotes))
-            rss.append(resident_kb())
-        series = sum(1 for _ in watch._safety.published) + len(watch._cells.every())
-        streams = [r for r in watch._safety.published if r.metric.name.startswith("trading.stream.")]
+            bare.append(await sending.microseconds())
+            tradewatch.instrument(bot, port=None, state_dir=f"{folder}/{n}")
+            watched.append(await sending.microseconds())
+            tradewatch.uninstrument(bot)
+        bare_mb = await sending.memory_mb(again)
+        watch: Any = tradewatch.instrument(bot, port=None, state_dir=f"{folder}/last")
+        watched_mb = await sending.memory_mb(again)
+        published = watch._safety.published
+        series = len(published) + len(watch._cells.every())
+        of_streams = sum(1 for each in published if each.metric.name.startswith("trading.stream."))
         prices, dropped = len(watch._safety._portfolio._prices._last), watch._journal.dropped
         tradewatch.uninstrument(bot)
-    for loop in loops:
-        loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
-    await bot.exchange.close()
-    return {
-        "streams": STREAMS,
-        "connections": CONNECTIONS,
-        "symbols": SYMBOLS,
-        "messages": sent * STREAMS * BURST,
-        "bare_us": round(statistics.median(bare) / 1e3, 2),
-        "watched_us": round(statistics.median(watched) / 1e3, 2),
-        "ratio": round(statistics.median(watched) / statistics.median(bare), 3),
-        "prices_kept": prices,
-        "quotes_waiting_at_most": waiting,
-        "reads_dropped": dropped,
-        "series": series,
-        "series_of_streams": len(streams),
-        "series_of_streams_at_most": 2 * len(CHANNELS) + 3,
-        "rss_kb": rss,
-    }
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await bot.exchange.close()
+    return [
+        compared(
+            f"a message of {STREAMS} streams, {SYMBOLS:,} symbols",
+            statistics.median(watched),
+            "µs",
+            "nothing",
+            statistics.median(bare),
+            "times",
+            note=f"{sending.sent * STREAMS:,} messages, {bot.told:,} told to the bot, {dropped} records dropped",
+        ),
+        *(
+            alone(
+                f"memory in quarter {n} of {again * SYMBOLS:,} messages",
+                ours,
+                "MB",
+                note=f"without tradewatch, before: {theirs:.1f}",
+            )
+            for n, (ours, theirs) in enumerate(zip(watched_mb, bare_mb, strict=True), 1)
+        ),
+        alone(
+            "memory's rise over the last half",
+            rise(watched_mb[2:]),
+            "MB",
+            at_most=RISES_MB,
+            note=f"without tradewatch, before: {rise(bare_mb[2:]):.2f}",
+        ),
+        alone("prices kept", prices, "", at_most=SYMBOLS),
+        alone("series of streams", of_streams, "", at_most=2 * len(CHANNELS) + 3, note=f"of {series} in all"),
+    ]
 
 
-def main() -> None:
-    """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    json.dump(asyncio.run(measure(max(2, parser.parse_args().rounds))), sys.stdout, indent=1)
-    print()
+def measure(quick: bool) -> list[Figure]:
+    return asyncio.run(run(quick))
 
 
 if __name__ == "__main__":
-    main()
+    program(measure, __doc__)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.figures import Outcome, alone, compared, plain, summary, table
+from benchmarks.growth import medians, rise
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,3 +123,35 @@ def test_verdicts_are_of_the_figure_or_of_the_ratio():
         "[y]",
         "  FAILED: ended with 1",
     ]
+
+
+def levels(of):
+    """600 readings of memory as a soak takes them, one a second."""
+    return medians([of(second) for second in range(600)], 10)
+
+
+def test_the_line_through_a_leak_rises_by_what_leaks():
+    # A sawtooth of 3 MB, and a spike now and then: neither is growth.
+    def noise(second):
+        return 130 + second % 60 / 20 + 40 * (second % 97 == 0)
+
+    assert rise(levels(noise)[5:]) == pytest.approx(0, abs=0.1)
+    assert rise(levels(lambda s: noise(s) + s * 0.01)[5:]) == pytest.approx(3, abs=0.1)
+    # What was filled up in the first half is not held against the second.
+    assert rise(levels(lambda s: noise(s) + min(s, 290) * 0.05)[5:]) == pytest.approx(0, abs=0.1)
+    with pytest.raises(ValueError, match="3 readings do not fill 4"):
+        medians([1, 2, 3], 4)
+
+
+def soaked(*arguments):
+    command = [sys.executable, "-m", "benchmarks.soak", "--seconds", "12", "--rate", "100", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    return done, {line[5:].partition(":")[0]: line[:4].strip() for line in done.stdout.splitlines()[-6:]}
+
+
+def test_a_soak_finds_a_leak():
+    # 8 MB a second, of which half a run is 48.
+    done, verdicts = soaked("--leak", "8192")
+    assert verdicts["memory does not run away, in a run too short to call it flat"] == "FAIL", done.stdout + done.stderr
+    assert verdicts["every call was counted"] == "ok"
+    assert done.returncode == 1

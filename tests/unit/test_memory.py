@@ -207,3 +207,29 @@ def test_without_a_store_nothing_is_kept_and_nothing_fails(hand_clock):
     memory.recall(Portfolio(hand_clock))
     write(memory)
     assert not memory._waiting
+
+
+def test_what_waits_for_a_disk_that_takes_nothing_is_bounded_and_what_is_lost_is_counted(
+    folder, hand_clock, monkeypatch, lenient
+):
+    monkeypatch.setattr("tradewatch.memory._MOST_WAITING", 3)
+    store = Store.open(folder, hand_clock)
+    memory, portfolio = Memory(store), Portfolio(hand_clock)
+    away = store.path.rename(store.path.with_name("away"))
+    memory.fill(fill(hand_clock, 0))
+    asyncio.run(memory._write())
+    now = hand_clock.now_ns()
+    portfolio.balances(Balances("main", (Money(Decimal(1000), USDT),), now, now))
+    for n in range(1, 5):
+        portfolio.mark(Mark("BTC/USDT", Decimal(100 + n), now, "mid"))
+        memory.watermarks(portfolio, portfolio.snapshot())
+        memory.fill(fill(hand_clock, n))
+    assert lenient == {"store": 2}
+    away.rename(store.path)
+    asyncio.run(memory._write())
+    memory.watermarks(portfolio, portfolio.snapshot())
+    asyncio.run(memory._write())
+    rows = list(store.read(("portfolio.fill", "portfolio.watermarks")))
+    assert [row.kind for row in rows] == ["portfolio.fill"] * 3 + ["portfolio.watermarks"]
+    assert [decode(row, Fill).trade_id for row in rows[:3]] == ["0", "1", "2"]
+    store.close()

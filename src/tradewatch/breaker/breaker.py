@@ -221,7 +221,8 @@ class Breaker:
 
         A person who resumes knows of them. On disk they stand after the halt that they caused.
         """
-        if alerts == self.alerts_acted:
+        # On a disk that takes nothing for long, the state that alerts have then is written later.
+        if alerts == self.alerts_acted or len(self._unwritten) >= _MOST_UNWRITTEN:
             return
         self.alerts_acted = alerts
         with self._state_lock:

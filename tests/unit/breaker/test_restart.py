@@ -103,6 +103,21 @@ def test_alerts_that_were_acted_on_are_known_after_a_restart(breaker, store, res
     assert restart().alerts_acted == frozenset()
 
 
+def test_an_alert_that_comes_and_goes_while_the_disk_is_away_fills_no_memory(breaker, store, disk, clock, restart):
+    alert = frozenset({Acted("DailyLoss", "loss > 3", ())})
+    disk.fail()
+    for _ in range(1_500):
+        breaker.acted(alert)
+        breaker.acted(frozenset())
+    assert len(breaker._unwritten) <= 1_001
+    disk.heal()
+    clock.pass_seconds(1)
+    breaker.advance()
+    breaker.acted(alert)
+    store.close()
+    assert restart().alerts_acted == alert
+
+
 def test_a_halt_is_on_disk_before_the_alert_that_it_is_because_of(breaker, store, disk):
     disk.fail()
     breaker.halt("DailyLoss", "3.12 %")
