@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from tradewatch.model import Clock, Mark
+from tradewatch.model import Clock, Mark, Quote
 from tradewatch.portfolio.arithmetic import ONE, divide, is_bookable, multiply, subtract
 from tradewatch.portfolio.market import market_of
 
 _LARGEST_POWER_OF_INVERSE = 30
 # A price that another one leaves by more than this needs a second one to say so: a single false tick would halt.
 FAR = Decimal("0.05")
+_NEAR = 0.045
 # A price of this age says nothing any more of what the next one should be.
 _DOUBTS_FOR_NS = 600 * 1_000_000_000
 
@@ -192,6 +194,38 @@ def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark |
         return None, mark
     nearer, farther = sorted((mark, before), key=lambda each: subtract(each.price, measure).copy_abs())
     return nearer, farther if _is_far(farther.price, nearer.price) else None
+
+
+def decisive(quotes: Sequence[Quote]) -> Sequence[Quote]:
+    """Those of several quotes of one market, one after the other, that are to be marked once the first one was.
+
+    Where each is near the one before and the last near the second, that are the second and the last: whatever the
+    first was, and whatever waited for it, the second then counts and nothing waits. Else all.
+    """
+    if len(quotes) < 4 or quotes[0].at_ns == quotes[1].at_ns or market_of(quotes[0].market) is None:
+        return quotes[1:]
+    before = second = _middle(quotes[1])
+    if not _are_near(_middle(quotes[0]), second):
+        return quotes[1:]
+    for quote in quotes[2:]:
+        middle = _middle(quote)
+        if not _are_near(before, middle):
+            return quotes[1:]
+        before = middle
+    return (quotes[1], quotes[-1]) if _are_near(second, before) else quotes[1:]
+
+
+def _middle(quote: Quote) -> float | None:
+    """Of a book that is beyond all doubt one, else None."""
+    bid, ask = quote.bid, quote.ask
+    if type(bid) is type(ask) is float and 1e-9 < bid <= ask < 1e12 and ask - bid < 0.1 * bid:
+        return float(bid + ask) / 2
+    return None
+
+
+def _are_near(price: float | None, other: float | None) -> bool:
+    """Whether prices are so near each other that, read exactly, neither can be `FAR` from the other."""
+    return price is not None and other is not None and abs(price - other) < _NEAR * min(price, other)
 
 
 def _is_far(price: Decimal, other: Decimal) -> bool:
