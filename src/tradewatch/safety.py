@@ -14,7 +14,7 @@ from tradewatch.memory import Memory
 from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Quote, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
-from tradewatch.portfolio.prices import decisive
+from tradewatch.portfolio.prices import Burst
 from tradewatch.promql import Expr, ParseError
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
@@ -205,16 +205,16 @@ class Safety:
         stretch = Stretch()
         began_ns, anything = time.monotonic_ns(), False
         # By market, those of this drain: the first is marked as it comes, the others with what they lead to.
-        quoted: dict[str, list[Quote]] = {}
+        quoted: dict[str, Burst] = {}
         for live in self._journal.drain():
             anything = True
             quote = live.told
             if type(quote) is Quote and live.more is NO_MORE and type(quote.market) is str:
                 known = quoted.get(quote.market)
                 if known is None:
-                    quoted[quote.market] = [quote]
+                    quoted[quote.market] = Burst(quote)
                 else:
-                    known.append(quote)
+                    known.add(quote)
                     live.told = None
             elif quote is not None or live.more is not NO_MORE:
                 # What is booked sees the prices that came before it.
@@ -235,10 +235,10 @@ class Safety:
             self._heard_at_ns = began_ns
         return changed
 
-    def _mark_last(self, quoted: dict[str, list[Quote]], stretch: Stretch) -> bool:
+    def _mark_last(self, quoted: dict[str, Burst], stretch: Stretch) -> bool:
         changed = False
-        for quotes in quoted.values():
-            for quote in decisive(quotes):
+        for burst in quoted.values():
+            for quote in burst.decisive():
                 with _BOOKING:
                     changed = self._mark(quote.read(quote).marks, stretch) or changed
         quoted.clear()

@@ -196,23 +196,37 @@ def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark |
     return nearer, farther if _is_far(farther.price, nearer.price) else None
 
 
-def decisive(quotes: Sequence[Quote]) -> Sequence[Quote]:
-    """Those of several quotes of one market, one after the other, that are to be marked once the first one was.
+class Burst:
+    """Quotes of one market that came one after the other, the first of which is marked already."""
 
-    Where each is near the one before and the last near the second, that are the second and the last: whatever the
-    first was, and whatever waited for it, the second then counts and nothing waits. Else all.
-    """
-    if len(quotes) < 4 or quotes[0].at_ns == quotes[1].at_ns or market_of(quotes[0].market) is None:
-        return quotes[1:]
-    before = second = _middle(quotes[1])
-    if not _are_near(_middle(quotes[0]), second):
-        return quotes[1:]
-    for quote in quotes[2:]:
+    __slots__ = ("_before", "_first", "_is_calm", "_others", "_second")
+
+    def __init__(self, first: Quote) -> None:
+        self._first = first
+        self._others: list[Quote] = []
+        self._before = self._second = _middle(first)
+        self._is_calm = market_of(first.market) is not None
+
+    def add(self, quote: Quote) -> None:
+        """The next one."""
         middle = _middle(quote)
-        if not _are_near(before, middle):
-            return quotes[1:]
-        before = middle
-    return (quotes[1], quotes[-1]) if _are_near(second, before) else quotes[1:]
+        if not self._others:
+            self._second = middle
+            self._is_calm = self._is_calm and quote.at_ns != self._first.at_ns
+        self._is_calm = self._is_calm and _are_near(self._before, middle)
+        self._before = middle
+        self._others.append(quote)
+
+    def decisive(self) -> Sequence[Quote]:
+        """Those that are to be marked, so that the same price counts and waits at the end as if all were.
+
+        Where each is near the one before and the last near the second, that are the second and the last: whatever the
+        first was, and whatever waited for it, the second then counts and nothing waits. Else all.
+        """
+        others = self._others
+        if len(others) > 2 and self._is_calm and _are_near(self._second, self._before):
+            return others[0], others[-1]
+        return others
 
 
 def _middle(quote: Quote) -> float | None:

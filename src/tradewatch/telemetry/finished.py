@@ -18,7 +18,7 @@ from tradewatch.semconv import attributes as a
 # What an attribute takes in memory less its text, and a span less its attributes: one that shares them, and one that
 # has its own (by tracemalloc on CPython 3.11).
 ATTRIBUTE_BYTES = 120
-_SHARING_BYTES, _OWN_BYTES = 500, 1_000
+_SHARING_BYTES, _OWN_BYTES = 600, 1_000
 
 
 class Shape(msgspec.Struct, eq=False, weakref=True):

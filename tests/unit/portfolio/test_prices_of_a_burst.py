@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch.model import Mark, Quote
-from tradewatch.portfolio.prices import Prices, decisive
+from tradewatch.portfolio.prices import Burst, Prices
 
 MARKET = "BTC/USDT"
 SECOND = 1_000_000_000
@@ -30,6 +30,13 @@ def read(quote):
         return Mark(quote.market, Decimal(repr(quote.last)), quote.at_ns, "last")
     middle = (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
     return Mark(quote.market, middle, quote.at_ns, "mid")
+
+
+def decisive(quotes):
+    burst = Burst(quotes[0])
+    for quote in quotes[1:]:
+        burst.add(quote)
+    return burst.decisive()
 
 
 def state(prices):
