@@ -3,7 +3,7 @@
     python -m benchmarks.bot WAY FILE URL
 
 FILE is where the collector counts arrivals, URL a paper exchange or empty. It reads one command a line and answers
-with one line: `["real", calls]`, `["burst", calls, waiting]` and `["calls", calls]`.
+with one line: `["real", calls, seconds]`, `["burst", calls, waiting]` and `["calls", calls]`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from benchmarks import ways
 from benchmarks.collector import Arrivals
 from benchmarks.processes import client
 
-SETTLED_S = 0.5
 EACH = 500
 PATIENCE_S = 10.0
 
@@ -81,12 +80,12 @@ def gone(way: str, made: Any, folder: str, arrivals: Arrivals) -> Gone:
     return Gone(made.fetch_ticker, counted, lambda calls: len(journal.reads), dropped)
 
 
-async def real(function: Callable[..., Any], calls: int) -> float:
-    """Microseconds of CPU a call, with what is exported soon after."""
+async def real(function: Callable[..., Any], calls: int, settled_s: float) -> float:
+    """Microseconds of CPU a call, with what is exported in so many seconds after them."""
     began = time.process_time_ns()
     for _ in range(calls):
         await function("BTC/USDT")
-    await asyncio.sleep(SETTLED_S)
+    await asyncio.sleep(settled_s)
     return (time.process_time_ns() - began) / calls / 1e3
 
 

@@ -1,9 +1,10 @@
-"""A collector of spans, as a process: it counts what arrives into a file that the other side maps.
+"""A collector of spans, as a process: it counts what arrives into files that the other side maps.
 
-    python -m benchmarks.collector FILE
+    python -m benchmarks.collector FILE ...
 
-prints the port that it listens on. Reading the count asks it nothing, so that nobody pays for the question. The other
-side may have it in another mood than to answer: to refuse, to say nothing, or that it is busy.
+prints the port that it listens on. What is sent to /0/v1/traces is counted in the first file, and so on. Reading a
+count asks it nothing, so that nobody pays for the question. The other side may have it in another mood than to answer:
+to refuse, to say nothing, or that it is busy.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Arrivals:
 
 
 def main() -> None:
-    arrivals, lock = Arrivals(Path(sys.argv[1])), threading.Lock()
+    files, lock = [Arrivals(Path(file)) for file in sys.argv[1:]], threading.Lock()
 
     class Answers(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -59,6 +60,7 @@ def main() -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            arrivals = files[int(self.path.split("/")[1])]
             mood = arrivals.mood()
             if mood == "is silent":
                 time.sleep(_SILENT_S)

@@ -1,6 +1,8 @@
 """A process that loads one of the ways beside ccxt, does one thing, and prints what it found as JSON.
 
-python -m benchmarks.loaded import|idle|lag|shutdown WAY SECONDS
+python -m benchmarks.loaded import|idle|lag|shutdown WAY SECONDS SETTLED
+
+SETTLED is how many seconds what begins with the process is given to end.
 """
 
 from __future__ import annotations
@@ -84,11 +86,11 @@ def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def idle(client: Any, url: str | None, seconds: float) -> list[float]:
+async def idle(client: Any, url: str | None, seconds: float, settled_s: float) -> list[float]:
     """Memory in MB after a hundred calls, and the share of a core in percent that the bot uses while it is idle."""
     for _ in range(100):
         await client.fetch_status()
-    await asyncio.sleep(3)
+    await asyncio.sleep(settled_s)
     memory = memory_mb()
     print(json.dumps(url), flush=True)
     began, cpu = time.monotonic(), time.process_time()
@@ -96,7 +98,7 @@ async def idle(client: Any, url: str | None, seconds: float) -> list[float]:
     return [memory, 100 * (time.process_time() - cpu) / (time.monotonic() - began)]
 
 
-async def lag(client: Any, url: str | None, seconds: float) -> list[float]:
+async def lag(client: Any, url: str | None, seconds: float, settled_s: float) -> list[float]:
     """Milliseconds by which a sleep of 1 ms is late on a loop that also makes calls: p50, p99, p99.9."""
 
     async def busy() -> None:
@@ -105,7 +107,7 @@ async def lag(client: Any, url: str | None, seconds: float) -> list[float]:
             await asyncio.sleep(0.005)
 
     tasks = [asyncio.create_task(busy()) for _ in range(4)]
-    await asyncio.sleep(1)
+    await asyncio.sleep(settled_s)
     late, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.perf_counter()
@@ -117,28 +119,28 @@ async def lag(client: Any, url: str | None, seconds: float) -> list[float]:
     return [1e3 * late[int(share * len(late))] for share in (0.5, 0.99, 0.999)]
 
 
-async def calls(client: Any, url: str | None, seconds: float) -> None:
+async def calls(client: Any, url: str | None, seconds: float, settled_s: float) -> None:
     for _ in range(2_000):
         await client.fetch_status()
     await asyncio.sleep(seconds)
 
 
-async def run(what: str, way: str, seconds: float, folder: str) -> tuple[Any, Callable[[], object]]:
+async def run(what: str, way: str, seconds: float, settled_s: float, folder: str) -> tuple[Any, Callable[[], object]]:
     client = Client()
     url, end = load(way, client, folder)
     try:
-        return await {"idle": idle, "lag": lag, "shutdown": calls}[what](client, url, seconds), end
+        return await {"idle": idle, "lag": lag, "shutdown": calls}[what](client, url, seconds, settled_s), end
     finally:
         await client.close()
 
 
 def main() -> None:
-    what, way, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    what, way, seconds, settled_s = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
     if what == "import":
         print(json.dumps(imported(way)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        found, end = asyncio.run(run(what, way, seconds, folder))
+        found, end = asyncio.run(run(what, way, seconds, settled_s, folder))
         if what != "shutdown":
             print(json.dumps(found), flush=True)
         began = time.monotonic()

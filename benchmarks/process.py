@@ -33,8 +33,8 @@ WAYS = (NOTHING, CACHED, NAIVE, RECORD, SPAN)
 OURS = {RECORD: "as it comes", SPAN: "spans exported"}
 
 
-def loaded(what: str, way: str, seconds: float, **environment: str) -> Any:
-    with started("-m", "benchmarks.loaded", what, way, str(seconds), **environment) as process:
+def loaded(what: str, way: str, seconds: float, settled_s: float = 0, **environment: str) -> Any:
+    with started("-m", "benchmarks.loaded", what, way, str(seconds), str(settled_s), **environment) as process:
         return answer(process)
 
 
@@ -56,7 +56,7 @@ def importing(rounds: int) -> list[Figure]:
     ]
 
 
-def idling(rounds: int, seconds: float) -> list[Figure]:
+def idling(rounds: int, seconds: float, settled_s: float) -> list[Figure]:
     """Memory and idle CPU, from the same processes."""
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
@@ -64,7 +64,7 @@ def idling(rounds: int, seconds: float) -> list[Figure]:
             running = {}
             for way in WAYS:
                 environment = {} if way == RECORD else there.environment
-                command = ("-m", "benchmarks.loaded", "idle", way, str(seconds))
+                command = ("-m", "benchmarks.loaded", "idle", way, str(seconds), str(settled_s))
                 running[way] = stack.enter_context(started(*command, **environment))
             urls = {way: answer(process) for way, process in running.items()}
             for n in range(max(1, int(seconds / SCRAPE_S))):
@@ -90,11 +90,11 @@ def idling(rounds: int, seconds: float) -> list[Figure]:
     return figures
 
 
-def lagging(rounds: int, seconds: float) -> list[Figure]:
+def lagging(rounds: int, seconds: float, settled_s: float) -> list[Figure]:
     with collector() as there:
 
         def turn(way: str) -> Callable[[], list[float]]:
-            return lambda: loaded("lag", way, seconds, **there.environment)
+            return lambda: loaded("lag", way, seconds, settled_s, **there.environment)
 
         found = in_turns({way: turn(way) for way in (NOTHING, NAIVE, SPAN)}, rounds)
     figures = []
@@ -106,35 +106,35 @@ def lagging(rounds: int, seconds: float) -> list[Figure]:
     return figures
 
 
-def ended(way: str, port: int) -> tuple[float, float]:
+def ended(way: str, port: int, seconds: float) -> tuple[float, float]:
     """Seconds of the shutdown, and of the process's end after it."""
-    command = ("-m", "benchmarks.loaded", "shutdown", way, "1")
+    command = ("-m", "benchmarks.loaded", "shutdown", way, str(seconds), "0")
     with started(*command, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}") as process:
         took, at = answer(process)
         process.wait(60)
         return float(took), time.time() - at
 
 
-def ending(others: Sequence[str]) -> list[Figure]:
-    """With a collector that refuses, and one that takes what is sent and says nothing."""
+def ending(others: Sequence[str], seconds: float) -> list[Figure]:
+    """So long after the last call: with a collector that refuses, and one that takes what is sent and is silent."""
     figures = []
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
-        bare = ended(NOTHING, 9)[1]
+        bare = ended(NOTHING, 9, seconds)[1]
         for name, port in (("refuses", 9), ("is silent", silent.getsockname()[1])):
-            what, (took, end) = f"shutdown, the collector {name}", ended(SPAN, port)
+            what, (took, end) = f"shutdown, the collector {name}", ended(SPAN, port, seconds)
             note = f"the process's end after it {end:.2f} s, a bare one's {bare:.2f}"
             figures.append(alone(what, took, "s", at_most=2, note=note))
-            figures += [compared(what, took, "s", other, ended(other, port)[0], "below") for other in others]
+            figures += [compared(what, took, "s", other, ended(other, port, seconds)[0], "below") for other in others]
     return figures
 
 
 def measure(quick: bool) -> list[Figure]:
     compileall.compile_dir(Path(tradewatch.__file__).parent, quiet=1)
     if quick:
-        return importing(2) + idling(1, 5) + lagging(1, 3) + ending(())
-    return importing(5) + idling(1, 45) + lagging(3, 8) + ending((NAIVE,))
+        return importing(1) + idling(1, 4, 1) + lagging(1, 2, 0.5) + ending((), 0.2)
+    return importing(5) + idling(1, 45, 3) + lagging(3, 8, 1) + ending((NAIVE,), 1)
 
 
 if __name__ == "__main__":

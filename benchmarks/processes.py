@@ -65,13 +65,24 @@ def answer(process: subprocess.Popen[str]) -> Any:
 
 
 @contextlib.contextmanager
-def collector() -> Iterator[Collector]:
+def collectors(count: int) -> Iterator[list[Collector]]:
+    """So many, in one process."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "arrived"
-        file.write_bytes(bytes(Arrivals.SIZE))
-        with started("-m", "benchmarks.collector", str(file)) as process:
-            url = f"http://127.0.0.1:{answer(process)}/v1/traces"
-            yield Collector(Arrivals(file), file, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": url})
+        files = [Path(folder) / f"arrived-{n}" for n in range(count)]
+        for file in files:
+            file.write_bytes(bytes(Arrivals.SIZE))
+        with started("-m", "benchmarks.collector", *map(str, files)) as process:
+            url = f"http://127.0.0.1:{answer(process)}"
+            yield [
+                Collector(Arrivals(file), file, {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{url}/{n}/v1/traces"})
+                for n, file in enumerate(files)
+            ]
+
+
+@contextlib.contextmanager
+def collector() -> Iterator[Collector]:
+    with collectors(1) as [only]:
+        yield only
 
 
 @contextlib.contextmanager
@@ -116,8 +127,7 @@ def bots(names: Sequence[str], *, url: str = "") -> Iterator[dict[str, tuple[Bot
     """A bot of each way, each with a collector of its own; all of them ready."""
     with contextlib.ExitStack() as stack:
         found = {}
-        for name in names:
-            there = stack.enter_context(collector())
+        for name, there in zip(names, stack.enter_context(collectors(len(names))), strict=True):
             environment = {
                 **there.environment,
                 # Both ways send what they have ten times a second, so that a round need not wait for what it caused.

@@ -21,12 +21,15 @@ def in_turns(ways: Mapping[str, Callable[[], T]], rounds: int, rest_s: float = 0
     """What each way gave, round by round. In between, background threads have `rest_s` to finish what was left them."""
     found: dict[str, list[T]] = {name: [] for name in ways}
     names = list(ways)
+    # What is there by now stays: to look through ccxt at each collection would take longer than what is measured.
+    gc.freeze()
     for n in range(rounds):
         # The order changes: none has always the same one before it.
         for name in names[n % len(names) :] + names[: n % len(names)]:
             time.sleep(rest_s)
             gc.collect()
             found[name].append(ways[name]())
+    gc.unfreeze()
     return found
 
 

@@ -11,9 +11,10 @@ from tradewatch.breaker import Breaker
 from tradewatch.breaker import metrics as breaker_metrics
 from tradewatch.control.commands import CannotAnswer
 from tradewatch.memory import Memory
-from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Rule
+from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Quote, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
+from tradewatch.portfolio.prices import Burst
 from tradewatch.promql import Expr, ParseError
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
@@ -24,7 +25,7 @@ from tradewatch.runtime.safety import Stretch, breathe
 from tradewatch.semconv import Reading
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
-from tradewatch.telemetry.live import LiveCall
+from tradewatch.telemetry.live import NO_MORE, LiveCall
 from tradewatch.telemetry.probe import recorded
 from tradewatch.telemetry.samples import Samples
 from tradewatch.telemetry.tally import Tally
@@ -203,11 +204,25 @@ class Safety:
         changed = False
         stretch = Stretch()
         began_ns, anything = time.monotonic_ns(), False
+        # By market, those of this drain: the first is marked as it comes, the others with what they lead to.
+        quoted: dict[str, Burst] = {}
         for live in self._journal.drain():
             anything = True
+            quote = live.told
+            if type(quote) is Quote and live.more is NO_MORE and type(quote.market) is str:
+                known = quoted.get(quote.market)
+                if known is None:
+                    quoted[quote.market] = Burst(quote)
+                else:
+                    known.add(quote)
+                    live.told = None
+            elif quote is not None or live.more is not NO_MORE:
+                # What is booked sees the prices that came before it.
+                changed = self._mark_last(quoted, stretch) or changed
             with _BOOKING:
                 changed = self._take(live, stretch) or changed
             stretch.step()
+        changed = self._mark_last(quoted, stretch) or changed
         for read, *given in self._journal.quotes():
             anything = True
             with _BOOKING:
@@ -218,6 +233,15 @@ class Safety:
             stretch.step()
         if anything:
             self._heard_at_ns = began_ns
+        return changed
+
+    def _mark_last(self, quoted: dict[str, Burst], stretch: Stretch) -> bool:
+        changed = False
+        for burst in quoted.values():
+            for quote in burst.decisive():
+                with _BOOKING:
+                    changed = self._mark(quote.read(quote).marks, stretch) or changed
+        quoted.clear()
         return changed
 
     def _mark(self, marks: Iterable[Mark], stretch: Stretch) -> bool:

@@ -16,6 +16,7 @@ from tradewatch.model.orders import (
     OrderReport,
     OrderRequest,
     OrderStatus,
+    Quote,
     Side,
 )
 from tradewatch.model.portfolio import Equity, Position
@@ -46,6 +47,7 @@ __all__ = [
     "OrderStatus",
     "Outcome",
     "Position",
+    "Quote",
     "Readings",
     "Refusal",
     "Rule",

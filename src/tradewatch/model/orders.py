@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -105,3 +106,17 @@ class Mark(msgspec.Struct, frozen=True):
     at_ns: int
     source: Literal["mid", "last", "close"]
     in_bulk: bool = False
+
+
+class Quote(msgspec.Struct, frozen=True, gc=False):
+    """What an answer says of one market's price, as the client library gave it.
+
+    `read` makes of it what there is to be known; most are not read, since a newer one is there by then.
+    """
+
+    market: Any
+    bid: Any
+    ask: Any
+    last: Any
+    at_ns: int
+    read: Callable[[Quote], Any]

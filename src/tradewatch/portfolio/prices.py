@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from tradewatch.model import Clock, Mark
+from tradewatch.model import Clock, Mark, Quote
 from tradewatch.portfolio.arithmetic import ONE, divide, is_bookable, multiply, subtract
 from tradewatch.portfolio.market import market_of
 
 _LARGEST_POWER_OF_INVERSE = 30
 # A price that another one leaves by more than this needs a second one to say so: a single false tick would halt.
 FAR = Decimal("0.05")
+_NEAR = 0.045
 # A price of this age says nothing any more of what the next one should be.
 _DOUBTS_FOR_NS = 600 * 1_000_000_000
 
@@ -192,6 +194,52 @@ def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark |
         return None, mark
     nearer, farther = sorted((mark, before), key=lambda each: subtract(each.price, measure).copy_abs())
     return nearer, farther if _is_far(farther.price, nearer.price) else None
+
+
+class Burst:
+    """Quotes of one market that came one after the other, the first of which is marked already."""
+
+    __slots__ = ("_before", "_first", "_is_calm", "_others", "_second")
+
+    def __init__(self, first: Quote) -> None:
+        self._first = first
+        self._others: list[Quote] = []
+        self._before = self._second = _middle(first)
+        self._is_calm = market_of(first.market) is not None
+
+    def add(self, quote: Quote) -> None:
+        """The next one."""
+        middle = _middle(quote)
+        if not self._others:
+            self._second = middle
+            self._is_calm = self._is_calm and quote.at_ns != self._first.at_ns
+        self._is_calm = self._is_calm and _are_near(self._before, middle)
+        self._before = middle
+        self._others.append(quote)
+
+    def decisive(self) -> Sequence[Quote]:
+        """Those that are to be marked, so that the same price counts and waits at the end as if all were.
+
+        Where each is near the one before and the last near the second, that are the second and the last: whatever the
+        first was, and whatever waited for it, the second then counts and nothing waits. Else all.
+        """
+        others = self._others
+        if len(others) > 2 and self._is_calm and _are_near(self._second, self._before):
+            return others[0], others[-1]
+        return others
+
+
+def _middle(quote: Quote) -> float | None:
+    """Of a book that is beyond all doubt one, else None."""
+    bid, ask = quote.bid, quote.ask
+    if type(bid) is type(ask) is float and 1e-9 < bid <= ask < 1e12 and ask - bid < 0.1 * bid:
+        return float(bid + ask) / 2
+    return None
+
+
+def _are_near(price: float | None, other: float | None) -> bool:
+    """Whether prices are so near each other that, read exactly, neither can be `FAR` from the other."""
+    return price is not None and other is not None and abs(price - other) < _NEAR * min(price, other)
 
 
 def _is_far(price: Decimal, other: Decimal) -> bool:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 
 from tradewatch.runtime.scrub import scrubber
+from tradewatch.telemetry.finished import Finished, readable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
@@ -65,8 +66,9 @@ def clean_resource(resource: Resource) -> Resource:
     return resource if kept == said else Resource(kept, resource.schema_url)
 
 
-def clean_span(span: ReadableSpan) -> ReadableSpan:
+def clean_span(one: ReadableSpan | Finished) -> ReadableSpan:
     """A span as it may leave, for an exporter that encodes by itself."""
+    span = readable(one) if isinstance(one, Finished) else one
     scope = span.instrumentation_scope
     return ReadableSpan(
         clean("", span.name),

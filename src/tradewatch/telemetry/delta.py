@@ -8,21 +8,37 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import BOUNDS_NS, Cell
+from tradewatch.telemetry.otel import SPAN_KEY
 
 # Candidates for exemplars that are kept of a bucket between two folds; a reservoir of the SDK holds 20 at most.
 _CANDIDATES = 32
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """A duration that may become an exemplar; `n` counts them in the order that they came."""
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A duration that may become an exemplar; `n` counts them in the order that they came.
+
+    `around` is the context that the call was made in, `span` its own, if it has one.
+    """
 
     n: int
     value: float
     at_ns: int
-    context: Context
+    around: Context
+    span: SpanContext | None = None
+
+    @property
+    def context(self) -> Context:
+        """The context within the call. Made of the few that are offered."""
+        return within(self.around, self.span)
+
+
+def within(around: Context, span: SpanContext | None) -> Context:
+    """A context in which a span is the current one, which stands for itself by its identity."""
+    return around if span is None else Context({**around, SPAN_KEY: NonRecordingSpan(span)})
 
 
 class Source:

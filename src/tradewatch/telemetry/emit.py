@@ -7,17 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from opentelemetry.context import Context
-
 from tradewatch.model import Call
 from tradewatch.runtime import fork
 from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import Bell, pause
-from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.fold import Fold
-from tradewatch.telemetry.live import LiveCall
-from tradewatch.telemetry.otel import SPAN_KEY
 from tradewatch.telemetry.spans import Spans
 
 _KEPT = failures.kept("telemetry")
@@ -84,11 +79,13 @@ class Emitter:
         while self._waiting:
             call = self._waiting.popleft()
             with _KEPT:
-                context = call.parent
+                span = None
                 # The span first: its identity is then known to the exemplars.
-                if self._spans is not None and isinstance(call.span, LiveCall):
-                    self._spans.emit(call, offset_ns)
-                    context = Context({**call.parent, SPAN_KEY: CallSpan(call.span)})
-                self._fold.saw(call, context, offset_ns)
+                if self._spans is not None and call.span is not None:
+                    span = self._spans.emit(call, offset_ns)
+                self._fold.saw(call, call.parent, offset_ns, span)
             if time.monotonic() >= pause_at:
-                return
+                break
+        if self._spans is not None:
+            with _KEPT:
+                self._spans.hand_over()

@@ -20,26 +20,24 @@ from opentelemetry.trace import SpanContext, Status, StatusCode
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.safety import breathe
 from tradewatch.runtime.scrub import scrubber
-from tradewatch.semconv import attributes as a
 from tradewatch.telemetry.cleaning import clean, clean_log, clean_span
 from tradewatch.telemetry.collector import Collector, Exporter, Signal, Writing, finish
+from tradewatch.telemetry.finished import Finished, texts, urgent
 from tradewatch.telemetry.otlp import Encoder
 from tradewatch.telemetry.outbox import Outbox, Sent, Size
 from tradewatch.telemetry.points import Point, PointReader, clean_point, grouped, write_by
 
 # Of upstream's encoder, 20 µs a record: a stretch of 0.3 ms.
 _AT_ONCE = 8
-# What a span takes in memory less its texts, and an attribute of it. By tracemalloc on CPython 3.11 one of the SDK's
-# with six attributes takes 3.1 kB, one that is made of a record 0.8: the bound is for the larger.
-_SPAN_BYTES, _ATTRIBUTE_BYTES = 2_300, 120
-
-_ERROR, _ORDER_SIDE, _ORDER_ID = StatusCode.ERROR, a.ORDER_SIDE.name, a.ORDER_ID.name
+# What a span of the SDK's takes in memory less its attributes. By tracemalloc on CPython 3.11 one with six: 3.1 kB.
+_SPAN_BYTES = 2_300
+Span = ReadableSpan | Finished
 
 
 class SpanSink(SpanProcessor):
-    """Queues finished spans; takes no lock, and costs a span 2 µs."""
+    """Queues finished spans; takes no lock, and costs one of the SDK's 2 µs, one of ours 1."""
 
-    def __init__(self, outbox: Outbox[ReadableSpan]) -> None:
+    def __init__(self, outbox: Outbox[Span]) -> None:
         self.outbox = outbox
         self._put = outbox.put
         self._kept = failures.kept("spans")
@@ -51,13 +49,20 @@ class SpanSink(SpanProcessor):
             if context is None or not context.trace_flags & 1:
                 return
             attributes: Any = span.attributes
-            urgent = span.status.status_code is _ERROR or _ORDER_SIDE in attributes or _ORDER_ID in attributes
-            size = _SPAN_BYTES + _texts(attributes)
+            size = _SPAN_BYTES + texts(attributes)
             for event in span.events:
-                size += _SPAN_BYTES + _texts(event.attributes)
+                size += _SPAN_BYTES + texts(event.attributes)
             for link in span.links:
-                size += _SPAN_BYTES + _texts(link.attributes)
-            self._put(span, size, urgent)
+                size += _SPAN_BYTES + texts(link.attributes)
+            self._put(span, size, urgent(span.status, attributes))
+
+    def take(self, spans: Sequence[Finished]) -> None:
+        """Queue those of ours that are sampled."""
+        with self._kept:
+            for span in spans:
+                if span.context.trace_flags & 1:
+                    shape = span.shape
+                    self._put(span, shape.size, shape.is_urgent)
 
     def shutdown(self) -> None:
         """Send what there is, within two seconds."""
@@ -68,22 +73,7 @@ class SpanSink(SpanProcessor):
         return self.outbox.flush(timeout_millis / 1000)
 
 
-def _texts(attributes: Any) -> int:
-    """About how many bytes attributes hold in memory."""
-    if not attributes:
-        return 0
-    size = _ATTRIBUTE_BYTES * len(attributes)
-    # The SDK's own mapping takes a lock for each item that is iterated over; a copy is one step.
-    for value in attributes.copy().values() if hasattr(attributes, "copy") else attributes.values():
-        kind = type(value)
-        if kind is str or kind is bytes:
-            size += len(value)
-        elif kind is tuple or kind is list:
-            size += sum(_ATTRIBUTE_BYTES + len(v) if isinstance(v, (str, bytes)) else _ATTRIBUTE_BYTES for v in value)
-    return size
-
-
-def spans_by_otlp(size: Size, headers: str | None = None) -> Outbox[ReadableSpan]:
+def spans_by_otlp(size: Size, headers: str | None = None) -> Outbox[Span]:
     """An outbox of spans to the collector that OTEL_* variables name; `headers` as they have them.
 
     Raises:
@@ -100,7 +90,7 @@ def spans_by_otlp(size: Size, headers: str | None = None) -> Outbox[ReadableSpan
     return Outbox("spans", collector.send, collector.close, size)
 
 
-def spans_by(exporter: Exporter, size: Size) -> Outbox[ReadableSpan]:
+def spans_by(exporter: Exporter, size: Size) -> Outbox[Span]:
     """An outbox of spans to any exporter of the SDK's kind, such as the console's; they are scrubbed all the same."""
     return Outbox("spans", _handing(exporter, _each(clean_span)), exporter.shutdown, size)
 
@@ -128,7 +118,7 @@ def logs_by(exporter: Exporter, size: Size) -> Outbox[Any]:
     return Outbox("logs", _handing(exporter, _each(clean_log)), exporter.shutdown, size)
 
 
-def spans_to_console(size: Size) -> Outbox[ReadableSpan]:
+def spans_to_console(size: Size) -> Outbox[Span]:
     """An outbox of spans that are printed."""
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
@@ -205,7 +195,7 @@ def _span_writer() -> Callable[[Sequence[Any]], Writing]:
     encoder = Encoder(clean)
     known = scrubber.known
 
-    def write(batch: Sequence[ReadableSpan]) -> Writing:
+    def write(batch: Sequence[Span]) -> Writing:
         nonlocal known
         if scrubber.known != known:
             known = scrubber.known

@@ -17,6 +17,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter, NoOpHistogram
+from opentelemetry.trace import SpanContext
 
 from tradewatch.model import Call
 from tradewatch.runtime import fork
@@ -26,7 +27,7 @@ from tradewatch.runtime.service import Bell, pause
 from tradewatch.semconv import METRICS, Metric
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
 from tradewatch.telemetry.cell import Cell, Cells
-from tradewatch.telemetry.delta import Added, Candidate, Source
+from tradewatch.telemetry.delta import Added, Candidate, Source, within
 from tradewatch.telemetry.streams import Streams, forget
 
 Timed = Callable[[Call], Iterable[tuple[Cell, int]]]
@@ -60,6 +61,8 @@ class Fold:
         self._leaving: set[Cell] = set()
         self._retired: deque[str] = deque()
         self._candidates = 0
+        # By the flags of a span whether the filter takes what is in it.
+        self._taken: dict[int, bool] = {}
         self._closed = False
         self._forked = False
         self._pause_at_ns = 0
@@ -131,30 +134,40 @@ class Fold:
         """Whether such a call is anything to `saw`: an exemplar needs a span, unless the filter takes all."""
         return self.why is not None or not self._streams.filters_by_span
 
-    def saw(self, call: Call, context: Context, offset_ns: int) -> None:
+    def saw(self, call: Call, around: Context, offset_ns: int, span: SpanContext | None = None) -> None:
         """Offer a call's durations as exemplars; where folding cannot be, record them.
 
         Args:
             call: each call once, on the service thread.
-            context: with the call's own span where it has one.
+            around: the context that it was made in.
             offset_ns: from the monotonic clock to the epoch.
+            span: the call's own, where it has one.
         """
         if self.why is not None:
+            context = within(around, span)
             for cell, duration_ns in self._timed(call):
                 self._histograms[cell.metric].record(duration_ns / 1e9, self._attributes(cell), context)
             return
         at_ns = call.end_mono_ns + offset_ns
         by_span, samples = self._streams.filters_by_span, self._streams.filter.should_sample
-        # Such a filter says the same of all durations of a call: it is asked once.
-        if by_span and not samples(0.0, at_ns, {}, context):
-            return
+        if by_span:
+            # Such a filter says the same of all durations of all calls whose spans have the same flags.
+            flags = None if span is None else span.trace_flags
+            taken = None if flags is None else self._taken.get(flags)
+            if taken is None:
+                taken = samples(0.0, at_ns, {}, within(around, span))
+                if flags is not None:
+                    self._taken[flags] = taken
+            if not taken:
+                return
         for cell, duration_ns in self._timed(call):
             value = duration_ns / 1e9
-            if by_span or samples(value, at_ns, self._attributes(cell), context):
+            if by_span or samples(value, at_ns, self._attributes(cell), within(around, span)):
                 with self._lock:
                     self._candidates += 1
                     self._offered.add(cell)
-                    self._source(cell).offer(Candidate(self._candidates, value, at_ns, context))
+                    source = self._sources.get(cell) or self._source(cell)
+                    source.offer(Candidate(self._candidates, value, at_ns, around, span))
 
     def retire(self, exchange: str) -> None:
         """Take away the series of a venue that no client is left of, once they were collected a last time.

@@ -10,8 +10,8 @@ import msgspec
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from tradewatch.model import Attempt, Balances, Call, Fill, Gate, Mark, OrderReport, OrderRequest
-from tradewatch.runtime.scrub import label
+from tradewatch.model import Attempt, Balances, Call, Fill, Gate, Mark, OrderReport, OrderRequest, Quote
+from tradewatch.runtime.scrub import label, scrubber
 from tradewatch.telemetry.cell import Cell
 
 if TYPE_CHECKING:
@@ -112,12 +112,19 @@ def _endpoint(url: str) -> tuple[str, str]:
     return where.hostname or "", where.path
 
 
+@lru_cache(maxsize=1_024)
+def _label(symbol: str, known: int) -> str | None:
+    """The same few symbols, over and over, as long as `known` secrets are known."""
+    return label(symbol)
+
+
 class LiveCall(msgspec.Struct, eq=False, gc=False):
     """A call that is running, and the record of it once it has ended.
 
     Tries are added by the transport, from whichever task or thread makes them. `end_ns` is 0 until all else is set:
     who reads it and finds a time finds a whole call. `told` is what is left to be read of the answer, away from the
-    bot's thread: a function and its arguments, copied at the call. `parent` is the context in which the call began.
+    bot's thread: a quote, or a function and its arguments, copied at the call. `parent` is the context in which the
+    call began.
 
     The garbage collector does not follow it, which saves a third of its cost; so what could lead back to it, `parent`
     and `told`, is let go once the call has been recorded.
@@ -131,7 +138,7 @@ class LiveCall(msgspec.Struct, eq=False, gc=False):
     throttle_ns: int = 0
     tries: tuple[Try, ...] = ()
     error: str | None = None
-    told: tuple[Any, ...] | None = None
+    told: Quote | tuple[Any, ...] | None = None
     asked: Asked | None = None
     more: More = NO_MORE
 
@@ -160,13 +167,34 @@ class LiveCall(msgspec.Struct, eq=False, gc=False):
 
 def described(live: LiveCall, told: Told) -> Call:
     """A call as a frozen value, as far as it has come."""
-    more = live.more
+    more, operation = live.more, live.operation
+    attempts = live.attempts if live.tries else ()
+    if more is NO_MORE and live.error is None:
+        return Call(
+            operation.cell,
+            live.start_ns,
+            live.end_ns,
+            live.throttle_ns,
+            attempts,
+            None,
+            None,
+            live.parent,
+            None if live.symbol is None else _label(live.symbol, scrubber.known),
+            False,
+            (),
+            (),
+            (),
+            (),
+            told.marks,
+            told.balances,
+            None if operation.spans is None else live,
+        )
     return Call(
         live.cell,
         live.start_ns,
         live.end_ns,
         live.throttle_ns,
-        live.attempts,
+        attempts,
         live.error,
         more.message,
         live.parent,

@@ -19,6 +19,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer, TracerProvider
 
+from tradewatch.telemetry.finished import Finished, Shape, Sink, readable
+
 Value = str | int | float | bool
 
 [SPAN_KEY] = trace.set_span_in_context(trace.INVALID_SPAN, Context())
@@ -61,38 +63,48 @@ def only_ends(provider: TracerProvider) -> bool:
     )
 
 
-def made_from_record(  # noqa: PLR0917  as many as a span has parts
+def sinks_of(provider: TracerProvider) -> tuple[Sink, ...]:
+    """The span processors of `provider` where all of them take finished spans as they are; else none."""
+    processors = processors_of(provider) or ()
+    return processors if all(hasattr(p, "take") for p in processors) else ()
+
+
+def parent_in(context: Context) -> SpanContext | None:
+    """The identity of the span that is current in a context."""
+    return trace.get_current_span(context).get_span_context() if SPAN_KEY in context else None
+
+
+def keeps(parent: SpanContext | None) -> bool:
+    """Whether a sampler that `keeps_all` keeps what has this parent."""
+    return parent is None or bool(parent.trace_flags & TraceFlags.SAMPLED)
+
+
+def begun(  # noqa: PLR0917  as many as a span begins with
     tracer: Any,
     name: str,
-    context: Context,
+    context: Context | None,
+    parent: SpanContext | None,
     kind: SpanKind,
     attributes: Mapping[str, Value],
-    more: Mapping[str, Value],
-    status: Status,
-    start_ns: int,
-    end_ns: int,
-) -> tuple[SpanContext, Any | None]:
-    """What `tracer.start_span`, `set_attributes(more)`, `set_status` and `end` lead to, without a span in between.
+    is_kept: bool,
+) -> tuple[SpanContext, SpanContext | None, Mapping[str, Any] | None]:
+    """What `tracer.start_span` would begin, without a span.
 
     Args:
         tracer: the SDK's.
         name: the span's.
-        context: the one that the span's parent is current in.
+        context: the one that the span's parent is current in; for the sampler.
+        parent: the span that is current there (`parent_in`).
         kind: the span's.
         attributes: known at the start; the sampler sees these.
-        more: known at the end.
-        status: at the end.
-        start_ns: epoch nanoseconds.
-        end_ns: likewise.
+        is_kept: whether there is no need to ask the sampler (`keeps`).
 
     Returns:
-        The span's identity, and the `ReadableSpan` for the processors; None where the sampler dropped it.
+        The span's identity, its parent, and the attributes that it begins with, `attributes` themselves where the
+        sampler added none; None where it dropped the span.
     """
-    parent: SpanContext | None = None
-    if SPAN_KEY in context:
-        parent = trace.get_current_span(context).get_span_context()
     if not tracer._is_enabled():
-        return parent or trace.INVALID_SPAN_CONTEXT, None
+        return parent or trace.INVALID_SPAN_CONTEXT, None, None
     ids = tracer.id_generator
     if parent is None or not parent.is_valid:
         parent = None
@@ -100,37 +112,34 @@ def made_from_record(  # noqa: PLR0917  as many as a span has parts
     else:
         trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
     kept: Mapping[str, Any]
-    if _keeps_all(tracer.sampler) and (parent is None or parent.trace_flags & TraceFlags.SAMPLED):
-        decision, kept, state = _sampling()[2], attributes, None if parent is None else parent.trace_state
+    if is_kept:
+        kept, state = attributes, None if parent is None else parent.trace_state
+        decision, is_sampled, is_recording = _sampling()[2], True, True
     else:
         sampled = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
         decision, kept, state = sampled.decision, sampled.attributes, sampled.trace_state
-    flags = TraceFlags.SAMPLED if decision.is_sampled() else TraceFlags.DEFAULT
-    if is_random:
-        flags |= TraceFlags.RANDOM_TRACE_ID
-    identity = SpanContext(trace_id, ids.generate_span_id(), False, TraceFlags(flags), state)
+        kept = attributes if kept == attributes else kept or {}
+        is_sampled, is_recording = decision.is_sampled(), decision.is_recording()
+    flags = _FLAGS[is_sampled, bool(is_random)]
+    identity = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
     ended = tracer._tracer_metrics.start_span(parent, decision)
-    if not decision.is_recording():
-        return identity, None
+    if not is_recording:
+        return identity, parent, None
     ended()
-    return identity, _readable_span()(
-        name,
-        identity,
-        parent,
-        tracer.resource,
-        _within_limits(tracer._span_limits, attributes, kept, more),
-        (),
-        (),
-        kind,
-        tracer.instrumentation_info,
-        status,
-        start_ns,
-        end_ns,
-        tracer._instrumentation_scope,
+    return identity, parent, kept
+
+
+_FLAGS = {
+    (is_sampled, is_random): TraceFlags(
+        (TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT)
+        | (TraceFlags.RANDOM_TRACE_ID if is_random else TraceFlags.DEFAULT)
     )
+    for is_sampled in (False, True)
+    for is_random in (False, True)
+}
 
 
-def _keeps_all(sampler: Any) -> bool:
+def keeps_all(sampler: Any) -> bool:
     """Whether a sampler keeps every span that has no parent or one that is kept: the SDK's default, and "always on".
 
     There is no need to ask such a one: its answer is known. Of any other nothing is.
@@ -149,29 +158,41 @@ def _sampling() -> tuple[Any, Any, Any]:
     return ALWAYS_ON, ParentBased, Decision.RECORD_AND_SAMPLE
 
 
-@lru_cache(maxsize=1)
-def _readable_span() -> Any:
-    """Imported once it is needed: an application may have the API alone."""
-    from opentelemetry.sdk.trace import ReadableSpan
+def shaped(  # noqa: PLR0917  as many as a shape has parts
+    tracer: Any,
+    name: str,
+    kind: SpanKind,
+    start: Mapping[str, Value],
+    more: Mapping[str, Value],
+    status: Status,
+    kept: Mapping[str, Any] | None = None,
+    *,
+    varying: str | None = None,
+    lasts: bool = False,
+) -> Shape:
+    """What `set_attributes(more)` and `set_status` make of a span that began with `start`, or with `kept` instead.
 
-    return ReadableSpan
-
-
-def _within_limits(limits: Any, given: Mapping[str, Value], sampled: Any, more: Mapping[str, Value]) -> Any:
-    """Ours are plain values under plain names, so they need the SDK's cleaning only where there is something to cut."""
-    found = {**given, **more}
+    `varying` is one of `more` whose number each span has for itself. Where the SDK's limits may cut it off, there is
+    no such attribute.
+    """
+    begins = start if kept is None else kept
+    limits = tracer._span_limits
     most, longest = limits.max_span_attributes, limits.max_span_attribute_length
-    if (sampled is given or sampled == given) and longest is None and (most is None or len(found) <= most):
-        return found
-    bounded = BoundedAttributes(most, sampled, immutable=False, max_value_len=longest)
-    for name, value in more.items():
-        bounded[name] = value
-    return bounded
+    # Ours are plain values under plain names, so they need the SDK's cleaning only where there is something to cut.
+    if begins is start and longest is None and (most is None or len(start) + len(more) <= most):
+        found = {**start, **more}
+        if varying is not None:
+            found.pop(varying)
+        return Shape(name, kind, start, more, found, status, tracer, varying, lasts)
+    bounded = BoundedAttributes(most, begins, immutable=False, max_value_len=longest)
+    for key, value in more.items():
+        bounded[key] = value
+    return Shape(name, kind, start, more, bounded, status, tracer)
 
 
 @lru_cache(maxsize=1)
 def makes_the_same_spans() -> bool:
-    """Whether `made_from_record` gives what this SDK itself gives for the same span; tried once."""
+    """Whether a span that is made of a record is what this SDK itself gives for the same span; tried once."""
     try:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
@@ -202,9 +223,12 @@ def makes_the_same_spans() -> bool:
             span.set_attributes({"y": 1, "z": True})
             span.set_status(status)
             span.end(7)
-            identity, made = made_from_record(
-                tracer, "trial", context, SpanKind.CLIENT, {"x": "long"}, {"y": 1, "z": True}, status, 5, 7
-            )
+            start = {"x": "long"}
+            above = parent_in(context)
+            is_kept = keeps_all(provider.sampler) and keeps(above)
+            identity, parent, kept = begun(tracer, "trial", context, above, SpanKind.CLIENT, start, is_kept)
+            shape = shaped(tracer, "trial", SpanKind.CLIENT, start, {"y": 1, "z": True}, status, kept)
+            made = readable(Finished(shape, identity, parent, 5, 7))
             if _told(made) != _told(seen[-1]) or identity.trace_flags != span.get_span_context().trace_flags:
                 return False
         # The list that `only_ends` looks at is where processors are.

@@ -15,7 +15,9 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, Status, StatusCode
+
+from tradewatch.telemetry.finished import Finished, Shape
 
 # What is left of 0.3 ms is for the span that is being written when a stretch ends.
 _STRETCH_NS = 150_000
@@ -60,6 +62,8 @@ class Encoder:
         self._names: dict[str, bytes] = {}
         self._keys: dict[str, bytes] = {}
         self._floats: dict[str, bytes] = {}
+        # What all spans of a shape have, and the attribute that varies but for its number.
+        self._shapes: dict[Shape, tuple[bytes, bytes]] = {}
         # By type as well, since True == 1.
         self._known: dict[tuple[str, Any, type], bytes] = {}
         self.skipped = 0
@@ -69,9 +73,10 @@ class Encoder:
         self._names.clear()
         self._keys.clear()
         self._floats.clear()
+        self._shapes.clear()
         self._known.clear()
 
-    def encode(self, spans: Iterable[ReadableSpan]) -> Generator[None, None, bytes]:
+    def encode(self, spans: Iterable[ReadableSpan | Finished]) -> Generator[None, None, bytes]:
         """The request that carries `spans`; yields at least every 0.3 ms.
 
         A span that no request can carry is left out and counted. So is, uncounted, an attribute that OTLP has no place
@@ -82,14 +87,18 @@ class Encoder:
         pause_at = perf_counter_ns() + _STRETCH_NS
         for span in spans:
             try:
-                parts = self._span(span)
-                for tag, encode, members in self._members(span) if span._events or span._links else ():
-                    for member in members:
-                        parts.append(_field(tag, encode(member)))
-                        if perf_counter_ns() >= pause_at:
-                            yield
-                            pause_at = perf_counter_ns() + _STRETCH_NS
-                resource, scope = span._resource, span._instrumentation_scope
+                if isinstance(span, Finished):
+                    parts, tracer = self._finished(span), span.shape.tracer
+                    resource, scope = tracer.resource, tracer._instrumentation_scope
+                else:
+                    parts = self._span(span)
+                    for tag, encode, members in self._members(span) if span._events or span._links else ():
+                        for member in members:
+                            parts.append(_field(tag, encode(member)))
+                            if perf_counter_ns() >= pause_at:
+                                yield
+                                pause_at = perf_counter_ns() + _STRETCH_NS
+                    resource, scope = span._resource, span._instrumentation_scope
                 group = groups.get((id(resource), id(scope)))
                 if group is None:
                     group = groups[id(resource), id(scope)] = _group(resources, resource, scope)
@@ -109,48 +118,61 @@ class Encoder:
             yield
         return b"".join(request)
 
+    def _finished(self, span: Finished) -> list[bytes]:
+        """The fields of a span of ours: what it shares with others was written before."""
+        shape = span.shape
+        shared, varying = self._shapes.get(shape) or self._shape(shape)
+        parts = _identity(span.context, span.parent, span.start_ns, span.end_ns)
+        state = span.context.trace_state
+        if state is not DEFAULT_TRACE_STATE and state:
+            parts.append(self._state(state))
+        parts.append(shared)
+        if varying:
+            parts += (varying, _DOUBLE(0x21, span.number))
+        return parts
+
+    def _shape(self, shape: Shape) -> tuple[bytes, bytes]:
+        shared = b"".join(self._named(shape.name, shape.kind, shape.attributes, shape.status))
+        found = shared, b"" if shape.varying is None else self._float(shape.varying)
+        if shape.lasts:
+            if len(self._shapes) >= _MOST_KNOWN:
+                self._shapes.clear()
+            self._shapes[shape] = found
+        return found
+
     def _span(self, span: ReadableSpan) -> list[bytes]:
-        """The fields of a span but for its events and links."""
+        """The fields of a span of the SDK's but for its events and links."""
         # The fields themselves: through properties a span takes twice as long. `encodes_like` (export.py) tests them.
         context: Any = span._context
-        attributes: Any = span._attributes
-        parent, status = span._parent, span._status
-        parts = [
-            b"\x0a\x10",
-            context.trace_id.to_bytes(16, "big"),
-            b"\x12\x08",
-            context.span_id.to_bytes(8, "big"),
-            self._names.get(span._name) or self._name(span._name),
-            _KIND[span._kind._value_],
-            _TIMES(0x39, span._start_time or 0, 0x41, span._end_time or 0),
-        ]
-        if parent is None:
-            parts.append(_LOCAL)
-        else:
-            parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"), _REMOTE if parent.is_remote else _LOCAL)
+        parts = _identity(context, span._parent, span._start_time or 0, span._end_time or 0)
         state = context.trace_state
         if state is not DEFAULT_TRACE_STATE and state:
-            parts.append(self._text(b"\x1a", ",".join(f"{k}={v}" for k, v in state.items())))
+            parts.append(self._state(state))
+        parts += self._named(span._name, span._kind, span._attributes, span._status)
+        for tag, members in ((b"\x60", span._events), (b"\x70", span._links)):
+            parts += _dropped(tag, members)
+        return parts
+
+    def _named(self, name: str, kind: SpanKind, attributes: Any, status: Status | None) -> list[bytes]:
+        """Name, kind, attributes and status."""
+        parts = [self._names.get(name) or self._name(name), _KIND[kind._value_]]
         if attributes:
             known = self._known
             # The SDK's own mapping takes a lock and a lookup for each item that is iterated over; a copy is one step.
             for key, value in (attributes if type(attributes) is dict else attributes.copy()).items():
-                kind = type(value)
-                if kind is str or kind is int or kind is bool:
-                    parts.append(known.get((key, value, kind)) or self._learn(key, value, kind))
-                elif kind is float and type(key) is str:
+                of = type(value)
+                if of is str or of is int or of is bool:
+                    parts.append(known.get((key, value, of)) or self._learn(key, value, of))
+                elif of is float and type(key) is str:
                     parts += ((self._floats.get(key) or self._float(key)), _DOUBLE(0x21, value))
                 else:
                     parts += self._attributes(b"\x4a", ((key, value),))
         if status is not None:
             parts.append(_UNSET if status.status_code is StatusCode.UNSET else self._status(status))
-        for tag, members in ((b"\x50", attributes), (b"\x60", span._events), (b"\x70", span._links)):
-            # Only the SDK's own collections have dropped anything.
-            if type(members) is not dict and type(members) is not tuple:
-                dropped = getattr(members, "dropped", 0)
-                if dropped:
-                    parts += (tag, _varint(dropped))
-        return parts
+        return [*parts, *_dropped(b"\x50", attributes)]
+
+    def _state(self, state: Mapping[str, str]) -> bytes:
+        return self._text(b"\x1a", ",".join(f"{k}={v}" for k, v in state.items()))
 
     def _members(self, span: ReadableSpan) -> tuple[tuple[bytes, Callable[[Any], bytes], Sequence[Any]], ...]:
         return (b"\x5a", self._event, span.events), (b"\x6a", self._link, span.links)
@@ -279,6 +301,30 @@ class Encoder:
             text = self._rewrite(key, text)
         # Half a surrogate pair would cost upstream the whole batch.
         return _field(tag, text.encode("utf-8", "replace"))
+
+
+def _identity(context: SpanContext, parent: SpanContext | None, start_ns: int, end_ns: int) -> list[bytes]:
+    """Ids, flags and times."""
+    parts = [
+        b"\x0a\x10",
+        context.trace_id.to_bytes(16, "big"),
+        b"\x12\x08",
+        context.span_id.to_bytes(8, "big"),
+        _TIMES(0x39, start_ns, 0x41, end_ns),
+    ]
+    if parent is None:
+        parts.append(_LOCAL)
+    else:
+        parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"), _REMOTE if parent.is_remote else _LOCAL)
+    return parts
+
+
+def _dropped(tag: bytes, members: Any) -> tuple[bytes, ...]:
+    """How many attributes, events or links the SDK's limits cut off: only its own collections have dropped any."""
+    if type(members) is dict or type(members) is tuple:
+        return ()
+    dropped = getattr(members, "dropped", 0)
+    return (tag, _varint(dropped)) if dropped else ()
 
 
 def _group(

@@ -16,7 +16,7 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from tradewatch.model import Call, Clock, OrderRequest
+from tradewatch.model import Call, Clock, OrderRequest, Quote
 from tradewatch.runtime.failures import failures
 from tradewatch.telemetry.cell import Cell, Cells
 from tradewatch.telemetry.current import CallSpan
@@ -237,12 +237,15 @@ def recorded(live: LiveCall) -> Call:
     operation.probe.overhead_ns += operation.cost_ns
     if operation.calls % _SAMPLE == 0:
         operation.sampled = True
-    told = NOTHING_TOLD
-    if live.told is not None:
-        with _KEPT:
-            read, *given = live.told
-            told = read(*given)
+    told, unread = NOTHING_TOLD, live.told
+    if unread is not None:
         live.told = None
+        with _KEPT:
+            if isinstance(unread, Quote):
+                told = unread.read(unread)
+            else:
+                read, *given = unread
+                told = read(*given)
     call = described(live, told)
     if operation.spans is None:
         live.parent = NOWHERE

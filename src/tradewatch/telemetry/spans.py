@@ -1,6 +1,7 @@
 """From calls to spans, in three ways that give the same span.
 
-Nobody asked for it: made from the record on the service thread. Somebody asked for it while the call ran: started by
+Nobody asked for it: made from the record on the service thread, and handed over as it is where only exporters of ours
+listen. Somebody asked for it while the call ran: started by
 the SDK at that moment, with the call's own start time, and ended at the call's end on the bot's thread. A processor
 that is neither ours nor the SDK's Simple or Batch listens: started and ended by the SDK with the call, so that
 `on_start` and `on_end` come on the bot's thread, parent before child.
@@ -35,6 +36,7 @@ from tradewatch.runtime.failures import failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry import otel
+from tradewatch.telemetry.finished import Finished, Shape, Sink, readable
 from tradewatch.telemetry.live import NOTHING_TOLD, NOWHERE, Asked, LiveCall, Try, described
 from tradewatch.telemetry.orders import OrderTraces
 from tradewatch.telemetry.otel import Value
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from tradewatch.telemetry.probe import Operation
 
 _UNSET = Status(StatusCode.UNSET)
+_MOST_SHAPES = 4_096
+_NOTHING_ODD = (None,) * 4
+_NONE_RESENT = (0,)
 
 
 def spans_to(provider: TracerProvider | None, scope: str, extra: Mapping[str, str]) -> Spans | None:
@@ -74,13 +79,24 @@ class Spans:
         # One lock for each call that is being asked at this moment, and for no other.
         self._locks: dict[int, threading.RLock] = {}
         self._orders = OrderTraces()
+        # What ordinary calls and their attempts have in common.
+        self._shapes: dict[tuple[object, ...], Shape] = {}
+        self._known = scrubber.known
+        self._ended: list[Finished] = []
+        self._sinks: tuple[Sink, ...] = ()
         self._as_the_sdk = hasattr(tracer, "span_processor") and otel.makes_the_same_spans()
         self.eager = True
+        self._keeps_all = False
         self.look()
 
     def look(self) -> None:
         """See which processors there are: the application may have added one."""
         self.eager = not (self._as_the_sdk and otel.only_ends(self._provider))
+        self._keeps_all = self._as_the_sdk and otel.keeps_all(self._tracer.sampler)
+        self._sinks = () if self.eager else otel.sinks_of(self._provider)
+        if scrubber.known != self._known:
+            self._known = scrubber.known
+            self._shapes.clear()
 
     def begin_eagerly(self, live: LiveCall) -> None:
         """Start a call's span now, on the thread that makes the call."""
@@ -136,20 +152,31 @@ class Spans:
                 span.set_status(Status(StatusCode.ERROR, attempt.error))
             span.end(attempt.end_mono_ns + asked.offset_ns)
 
-    def emit(self, call: Call, offset_ns: int) -> None:
-        """Hand the processors what they have not had yet of a call: its span unless it was asked for, its attempts.
+    def emit(self, call: Call, offset_ns: int) -> SpanContext | None:
+        """Note what the processors have not had yet of a call: its span unless it was asked for, its attempts.
 
         Args:
             call: as it was written down.
             offset_ns: from the monotonic clock to the epoch.
+
+        Returns:
+            The identity of the call's span; None of what a stream told, which is no call.
         """
         live: LiveCall = call.span
         if call.cell is None:
             for told in self._orders.told(call):
                 self._tell(*told, offset_ns)
-            return
+            return None
         asked, made = live.asked, None
+        if asked is None and self._keeps_all and otel.SPAN_KEY not in call.parent:
+            # Nobody need be asked whether it is kept: so its identity may be made before it is known to be needed.
+            identity, made = self._from_record(call, offset_ns)
+            its_own = Asked(NonRecordingSpan(identity), offset_ns, is_eager=False, is_over=True)
+            # No call stands between the questions and the answer, so no other thread asks in between.
+            if live.asked is None and not self._locks:
+                asked = live.asked = its_own
         if asked is None:
+            made = None
             with self._asking(live):
                 asked = live.asked
                 if asked is None:
@@ -157,13 +184,28 @@ class Spans:
                     asked = live.asked = Asked(NonRecordingSpan(identity), offset_ns, is_eager=False, is_over=True)
             self._locks.pop(id(live), None)
         live.parent = NOWHERE
+        identity = asked.span.get_span_context()
         if call.attempts and not asked.is_eager:
-            self._attempts(call, asked)
+            self._attempts(call, identity, asked.offset_ns)
         if made is not None:
-            self._tracer.span_processor.on_end(made)
+            self._end(made)
         if call.outcomes:
-            for told in self._orders.placed(call, asked.span.get_span_context()):
+            for told in self._orders.placed(call, identity):
                 self._tell(*told, offset_ns)
+        return identity
+
+    def hand_over(self) -> None:
+        """Give the processors what was noted since; to be called after some of `emit`."""
+        if self._ended:
+            ended, self._ended = self._ended, []
+            for sink in self._sinks:
+                sink.take(ended)
+
+    def _end(self, span: Finished) -> None:
+        if self._sinks:
+            self._ended.append(span)
+        else:
+            self._tracer.span_processor.on_end(readable(span))
 
     def _tell(self, placed: SpanContext, call: Call, told: Mapping[str, Value | None], offset_ns: int) -> None:
         """The span of what a stream told of an order, under the one that placed it."""
@@ -175,9 +217,29 @@ class Spans:
         if self.eager:
             self._tracer.start_span(name, context, kind, attributes, start_time=at_ns).end(at_ns)
             return
-        _, made = otel.made_from_record(self._tracer, name, context, kind, attributes, {}, _UNSET, at_ns, at_ns)
+        shape = otel.shaped(self._tracer, name, kind, attributes, {}, _UNSET)
+        _, made = self._made(shape, context, placed, at_ns, at_ns)
         if made is not None:
-            self._tracer.span_processor.on_end(made)
+            self._end(made)
+
+    def _made(  # noqa: PLR0917  as many as a span has parts
+        self,
+        shape: Shape,
+        context: Context | None,
+        parent: SpanContext | None,
+        start_ns: int,
+        end_ns: int,
+        number: float = 0.0,
+    ) -> tuple[SpanContext, Finished | None]:
+        """A span's identity, and the span itself unless the sampler dropped it."""
+        tracer, is_kept = self._tracer, self._keeps_all and otel.keeps(parent)
+        identity, parent, kept = otel.begun(tracer, shape.name, context, parent, shape.kind, shape.start, is_kept)
+        if kept is None:
+            return identity, None
+        if kept is not shape.start:
+            more = shape.end if shape.varying is None else {**shape.end, shape.varying: number}
+            shape = otel.shaped(tracer, shape.name, shape.kind, shape.start, more, shape.status, kept)
+        return identity, Finished(shape, identity, parent, start_ns, end_ns, number)
 
     def _asking(self, live: LiveCall) -> threading.RLock:
         # `setdefault` is atomic. A thread that comes when the lock has been let go sees what was done under it.
@@ -201,36 +263,66 @@ class Spans:
             otel.reset_context(token)
         return Asked(span, offset_ns, is_eager)
 
-    def _from_record(self, call: Call, offset_ns: int) -> tuple[SpanContext, Any | None]:
-        operation: Operation = call.span.operation
-        return otel.made_from_record(
-            self._tracer,
-            operation.span_name,
-            call.parent,
-            SpanKind.INTERNAL,
-            self._start_attributes(call, operation),
-            _end_attributes(call),
-            _UNSET if call.error is None else Status(StatusCode.ERROR, call.message),
-            call.start_mono_ns + offset_ns,
-            call.end_mono_ns + offset_ns,
-        )
+    def _from_record(self, call: Call, offset_ns: int) -> tuple[SpanContext, Finished | None]:
+        shape, parent = self._shape_of(call), otel.parent_in(call.parent)
+        start_ns, end_ns = call.start_mono_ns + offset_ns, call.end_mono_ns + offset_ns
+        return self._made(shape, call.parent, parent, start_ns, end_ns, call.throttle_ns / 1e9)
 
-    def _attempts(self, call: Call, asked: Asked) -> None:
-        inside = Context({**call.parent, otel.SPAN_KEY: NonRecordingSpan(asked.span.get_span_context())})
-        for attempt, n in zip(call.attempts, resent(call.attempts), strict=True):
-            _, made = otel.made_from_record(
+    def _shape_of(self, call: Call) -> Shape:
+        operation: Operation = call.span.operation
+        is_plain = call.error is None and not (call.cancelled or call.requests or call.outcomes)
+        key = (operation, call.symbol, len(call.attempts), bool(call.throttle_ns))
+        shape = self._shapes.get(key) if is_plain else None
+        if shape is None:
+            shape = otel.shaped(
+                self._tracer,
+                operation.span_name,
+                SpanKind.INTERNAL,
+                self._start_attributes(call, operation),
+                _end_attributes(call),
+                _UNSET if call.error is None else Status(StatusCode.ERROR, call.message),
+                varying=a.THROTTLE.name if is_plain and call.throttle_ns else None,
+                lasts=is_plain,
+            )
+            if shape.lasts:
+                self._keep(key, shape)
+        return shape
+
+    def _keep(self, key: tuple[object, ...], shape: Shape) -> None:
+        if len(self._shapes) >= _MOST_SHAPES:
+            self._shapes.clear()
+        self._shapes[key] = shape
+
+    def _attempts(self, call: Call, identity: SpanContext, offset_ns: int) -> None:
+        inside: Context | None = None
+        if not (self._keeps_all and otel.keeps(identity)):
+            inside = Context({**call.parent, otel.SPAN_KEY: NonRecordingSpan(identity)})
+        attempts = call.attempts
+        for attempt, n in zip(attempts, resent(attempts) if len(attempts) > 1 else _NONE_RESENT, strict=True):
+            shape = self._shape_of_attempt(attempt, n)
+            start_ns, end_ns = attempt.start_mono_ns + offset_ns, attempt.end_mono_ns + offset_ns
+            _, made = self._made(shape, inside, identity, start_ns, end_ns)
+            if made is not None:
+                self._end(made)
+
+    def _shape_of_attempt(self, attempt: Attempt, n: int) -> Shape:
+        odd = (attempt.error, attempt.nonce, attempt.nonce_error, attempt.retry_after_s)
+        is_plain = not n and odd == _NOTHING_ODD
+        key = (attempt.method, attempt.host, attempt.path, attempt.status)
+        shape = self._shapes.get(key) if is_plain else None
+        if shape is None:
+            shape = otel.shaped(
                 self._tracer,
                 attempt.method,
-                inside,
                 SpanKind.CLIENT,
                 _attempt_start(attempt, n),
                 _attempt_end(attempt),
                 _UNSET if attempt.error is None else Status(StatusCode.ERROR, attempt.error),
-                attempt.start_mono_ns + asked.offset_ns,
-                attempt.end_mono_ns + asked.offset_ns,
+                lasts=is_plain,
             )
-            if made is not None:
-                self._tracer.span_processor.on_end(made)
+            if shape.lasts:
+                self._keep(key, shape)
+        return shape
 
     def _start_attributes(self, call: Call, operation: Operation) -> dict[str, Value]:
         found = self._of_all(operation)

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from tradewatch.instrumentation.ccxt.numbers import exact, mapping
 from tradewatch.instrumentation.ccxt.orders import fill, fills_of_order, known_amounts, report, told_without_id
-from tradewatch.model import Balances, Fill, Mark, Money, OrderReport
+from tradewatch.model import Balances, Fill, Mark, Money, OrderReport, Quote
 from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
-from tradewatch.telemetry.live import LiveCall, Told
+from tradewatch.telemetry.live import NOTHING_TOLD, LiveCall, Told
 
 T = TypeVar("T")
 
@@ -162,7 +162,17 @@ def read_balances(account: str, totals: dict[Any, Any], start_ns: int, end_ns: i
 
 
 def _read_ticker(live: LiveCall, seen: Seen, result: Any) -> None:
-    live.told = read_marks, (quote(mapping(result)),), live.probe.clock.now_ns(), False
+    _quoted(live, *quote(mapping(result)))
+
+
+def _quoted(live: LiveCall, market: Any, bid: Any, ask: Any, last: Any) -> None:
+    if not bid is ask is last is None:
+        live.told = Quote(market, bid, ask, last, live.probe.clock.now_ns(), _read_quote)
+
+
+def _read_quote(quote: Quote) -> Told:
+    made = _mark(quote.market, quote.bid, quote.ask, quote.last, quote.at_ns)
+    return NOTHING_TOLD if made is None else Told((made,))
 
 
 def _read_tickers(live: LiveCall, seen: Seen, result: Any) -> None:
@@ -216,8 +226,7 @@ def _read_book(live: LiveCall, seen: Seen, result: Any) -> None:
     told = mapping(result)
     bid, ask = best(told.get("bids")), best(told.get("asks"))
     if bid is not None and ask is not None:
-        quote = (told.get("symbol") or live.symbol, bid, ask, None)
-        live.told = read_marks, (quote,), live.probe.clock.now_ns(), False
+        _quoted(live, told.get("symbol") or live.symbol, bid, ask, None)
 
 
 def best(levels: Any) -> Any:
