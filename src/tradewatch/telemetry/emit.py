@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 
@@ -18,7 +19,9 @@ from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.live import LiveCall
 from tradewatch.telemetry.otel import SPAN_KEY
-from tradewatch.telemetry.spans import Spans
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.spans import Spans
 
 _KEPT = failures.kept("telemetry")
 _MOST_WAITING = 50_000
