@@ -19,7 +19,7 @@ from tradewatch.changes import Changes
 from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.control.commands import Bot
 from tradewatch.control.server import ControlSocket
-from tradewatch.health import GcPauses, LogFiles, Loops, System, WatchedProcesses
+from tradewatch.health import GcPauses, looked_at
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search, with_named
@@ -33,8 +33,6 @@ from tradewatch.runtime.safety import SafetyThread
 from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
-from tradewatch.semconv import attributes as a
-from tradewatch.settings.tree import Settings
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.gauges import Gauges
@@ -92,8 +90,6 @@ class Watch:
         self._gauges = gauges
         self._logs = logs
         self._leave = leave
-        self._account = settings.account
-        self._strategy = settings.strategy
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
         self.settings = Changes(chosen, self._configured, self.name, self._clock)
@@ -118,13 +114,8 @@ class Watch:
                 self._store.close()
             raise
 
-    def _build(
-        self,
-        opened: Store | StoreUnavailable | None,
-        chosen: given.InForce,
-        providers: Providers,
-    ) -> None:
-        accounts = Accounts(self._account, salt_of(self._store))
+    def _build(self, opened: Store | StoreUnavailable | None, chosen: given.InForce, providers: Providers) -> None:
+        accounts = Accounts(chosen.settings.account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
@@ -135,7 +126,7 @@ class Watch:
             self._gauges,
             self._logs,
             bot=self.name,
-            strategy=self._strategy,
+            strategy=chosen.settings.strategy,
             cells=self._cells,
             timed=tally.timed,
             journal=self._journal,
@@ -144,7 +135,7 @@ class Watch:
         self._fold, self._emitter = self._outputs.fold, self._outputs.emitter
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
-        self._system = self._look_at(chosen.settings)
+        self._system = looked_at(chosen.settings, self._folder, self._clients.loops, self._cells.cardinality)
         self._pauses = GcPauses(self._cells)
         self._safety = Safety(
             journal=self._journal,
@@ -407,14 +398,3 @@ class Watch:
         yield from self._clients.readings()
         yield from self._traffic.readings()
         yield from self._system.readings()
-
-    def _look_at(self, settings: Settings) -> System:
-        cardinality, logs = self._cells.cardinality, settings.log_files or ()
-        folders = [self._folder] if self._folder is not None else []
-        return System(
-            folders=[Path("/"), Path(), *folders, *(Path(each).parent for each in logs)],
-            logs=LogFiles(logs),
-            processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
-            loops=Loops(self._clients.loops, lambda name: cardinality.admit(a.LOOP.name, name)),
-            bounded=cardinality.bounded,
-        )
