@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from tradewatch.changes import Changes
 from tradewatch.clients import Accounts, Clients, salt_of
 from tradewatch.control.commands import Bot
 from tradewatch.control.server import ControlSocket
-from tradewatch.health import GcPauses, LogFiles, Loops, System, WatchedProcesses
+from tradewatch.health import GcPauses, looked_at
 from tradewatch.instrumentation import executor
 from tradewatch.instrumentation.ccxt import Ccxt, is_client
 from tradewatch.instrumentation.discovery import Search, search, with_named
@@ -33,19 +33,14 @@ from tradewatch.runtime.safety import SafetyThread
 from tradewatch.runtime.service import Job, Service
 from tradewatch.safety import Safety
 from tradewatch.semconv import Reading
-from tradewatch.semconv import attributes as a
-from tradewatch.settings.tree import Settings
 from tradewatch.store import Store, StoreInUse, StoreUnavailable, state_folder
-from tradewatch.telemetry.agreement import disagreement
 from tradewatch.telemetry.cell import Cells
-from tradewatch.telemetry.emit import Emitter
-from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.gauges import Gauges
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.logs import Logs
+from tradewatch.telemetry.outputs import Outputs
 from tradewatch.telemetry.probe import Probe
-from tradewatch.telemetry.providers import SCOPE, Providers, connect
-from tradewatch.telemetry.spans import spans_to
+from tradewatch.telemetry.providers import Providers, connect
 from tradewatch.telemetry.tally import Tally
 from tradewatch.telemetry.traffic import Traffic
 
@@ -95,8 +90,6 @@ class Watch:
         self._gauges = gauges
         self._logs = logs
         self._leave = leave
-        self._account = settings.account
-        self._strategy = settings.strategy
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
         self.settings = Changes(chosen, self._configured, self.name, self._clock)
@@ -121,31 +114,28 @@ class Watch:
                 self._store.close()
             raise
 
-    def _build(
-        self,
-        opened: Store | StoreUnavailable | None,
-        chosen: given.InForce,
-        providers: Providers,
-    ) -> None:
-        accounts = Accounts(self._account, salt_of(self._store))
+    def _build(self, opened: Store | StoreUnavailable | None, chosen: given.InForce, providers: Providers) -> None:
+        accounts = Accounts(chosen.settings.account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
         self._providers = providers
-        meters = self._providers.meter_provider
-        # Several bots may share an application's provider, whose resource cannot tell them apart.
-        extra = {} if meters in providers.ours else {a.BOT.name: self.name}
-        self.tracer = providers.tracer_provider.get_tracer(SCOPE) if providers.tracer_provider is not None else None
-        self.meter = meters.get_meter(SCOPE)
-        self.extra: Mapping[str, str] = extra
-        self._span_extra = {**extra, a.STRATEGY.name: self._strategy} if self._strategy is not None else extra
-        self._spans = spans_to(providers.tracer_provider, SCOPE, self._span_extra)
         tally = Tally(self._cells)
         self._traffic = Traffic(self._cells)
-        self._fold = Fold(self.meter, self._cells, tally.timed, extra, disagreement())
-        self._emitter = Emitter(self._spans, self._fold, providers.crowded)
+        self._outputs = Outputs(
+            providers,
+            self._gauges,
+            self._logs,
+            bot=self.name,
+            strategy=chosen.settings.strategy,
+            cells=self._cells,
+            timed=tally.timed,
+            journal=self._journal,
+        )
+        self.tracer, self.meter, self.extra = self._outputs.tracer, self._outputs.meter, self._outputs.extra
+        self._fold, self._emitter = self._outputs.fold, self._outputs.emitter
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
-        self._system = self._look_at(chosen.settings)
+        self._system = looked_at(chosen.settings, self._folder, self._clients.loops, self._cells.cardinality)
         self._pauses = GcPauses(self._cells)
         self._safety = Safety(
             journal=self._journal,
@@ -160,23 +150,15 @@ class Watch:
             identity={
                 "job": self._providers.service_name,
                 "instance": self._providers.instance_id,
-                **{name.replace(".", "_"): value for name, value in extra.items()},
+                **{name.replace(".", "_"): value for name, value in self.extra.items()},
             },
             clock=self._clock,
             hand_on=self._emitter.take,
             others=self._own_readings,
         )
-        self._gauges.add(meters, SCOPE, self._published, extra, self._fold.collecting)
-        if providers.logger_provider is not None:
-            sends = next((o.thread_id for o in providers.outboxes if o.signal == "logs"), None)
-            # The resource of an application's own says nothing of bots.
-            said = {} if sends is not None else {a.BOT.name: self.name}
-            self._logs.add(self._journal, providers.logger_provider, sends, said)
+        self._outputs.begin(self._published)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
-        jobs: dict[str, Job] = {"telemetry": self._emitter.run, "metrics": self._fold.run, "store": self._memory.run}
-        jobs["system"] = self._system.run
-        if providers.outboxes or providers.passed:
-            jobs["export"] = providers.run
+        jobs: dict[str, Job] = {**self._outputs.jobs, "store": self._memory.run, "system": self._system.run}
         if self._follows is not None:
             jobs["following"] = Follower(self._follows, self._breaker).run
         self._service = Service(jobs, self._close_outputs)
@@ -192,7 +174,7 @@ class Watch:
         # A client that the bot lets go of must be able to go.
         self.search = msgspec.structs.replace(self.search, found=())
         if self.tracer is not None:
-            executor.wrap(self._patches, self._executors, self.tracer, self._span_extra)
+            executor.wrap(self._patches, self._executors, self.tracer, self._outputs.span_extra)
         self._pauses.start()
         self._safety_thread.start()
         self._service.start()
@@ -212,9 +194,7 @@ class Watch:
         halted = other._breaker.status()
         if halted.state == "HALTED" and self._breaker.status().state == "ACTIVE":
             self._breaker.halt(halted.by, halted.reason, halted.evidence)
-        other._gauges.remove(other._providers.meter_provider, other._published)
-        with failures.kept("metrics"):
-            other._fold.close()
+        other._outputs.hand_over()
         other._patches.undo()
         self._clients.take_over(other._clients, self.search)
 
@@ -229,10 +209,9 @@ class Watch:
         if self._control is not None:
             self._control.forked()
         self._journal.forked()
-        self._fold.fork()
+        self._outputs.forked()
         self._breaker.forked()
         self.settings.forked()
-        self._providers.forked()
         self._patches.undo()
         self._clients.forked(self._journal, let_go=let_go)
 
@@ -269,7 +248,7 @@ class Watch:
             breaker=self._breaker.status(),
             overhead_cpu=self._overhead.cpu,
             telemetry=said.telemetry(
-                providers, self._journal, self._emitter, self._fold, spans=self._spans is not None
+                providers, self._journal, self._emitter, self._fold, spans=self._outputs.spans is not None
             ),
             failures=dict(failures.counts),
             safety_alive=self._safety_thread.alive,
@@ -394,13 +373,7 @@ class Watch:
         return self._safety.published
 
     def _close_outputs(self, within_s: float) -> None:
-        with failures.kept("metrics"):
-            # Ours exports the last values next and is then gone; at the end of the process so does any other.
-            self._fold.close(series_stay=self._at_exit or self._providers.meter_provider in self._providers.ours)
-        self._logs.remove(self._journal)
-        self._providers.shutdown(within_s)
-        if not self._at_exit:
-            self._gauges.remove(self._providers.meter_provider, self._published)
+        self._outputs.close(within_s, at_exit=self._at_exit)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:
@@ -414,7 +387,7 @@ class Watch:
             return error
 
     def _probe(self, exchange: str, account: str) -> Probe:
-        spans, traffic = self._spans, self._traffic
+        spans, traffic = self._outputs.spans, self._traffic
         return Probe(exchange, account, self._cells, self._journal, self._clock, spans=spans, traffic=traffic)
 
     def _own_readings(self) -> Iterator[Reading]:
@@ -425,14 +398,3 @@ class Watch:
         yield from self._clients.readings()
         yield from self._traffic.readings()
         yield from self._system.readings()
-
-    def _look_at(self, settings: Settings) -> System:
-        cardinality, logs = self._cells.cardinality, settings.log_files or ()
-        folders = [self._folder] if self._folder is not None else []
-        return System(
-            folders=[Path("/"), Path(), *folders, *(Path(each).parent for each in logs)],
-            logs=LogFiles(logs),
-            processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
-            loops=Loops(self._clients.loops, lambda name: cardinality.admit(a.LOOP.name, name)),
-            bounded=cardinality.bounded,
-        )

@@ -32,9 +32,10 @@ class Bot:
         self.exchange = ccxt.async_support.binance()
 before = set(sys.modules)
 tradewatch.instrument(Bot(), port=0, state_dir=tempfile.mkdtemp())
-unused = "yaml", "wrapt", "google", "grpc", "opentelemetry.sdk._logs", "opentelemetry.sdk.trace"
+unused = "yaml", "wrapt", "google", "grpc", "opentelemetry._logs", "opentelemetry.sdk.trace", "http.server", "html"
+ours = "tradewatch.telemetry.export", "tradewatch.telemetry.spans"
 found = set(sys.modules) - before
-print([name for name in (*unused, "tradewatch.telemetry.export") if name in found], "tradewatch.watch" in found)
+print([name for name in (*unused, *ours) if name in found], "tradewatch.watch" in found)
 """
 
 

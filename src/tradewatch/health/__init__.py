@@ -2,7 +2,7 @@
 
 from tradewatch.health.loops import Loops
 from tradewatch.health.pauses import GcPauses
-from tradewatch.health.system import System
+from tradewatch.health.system import System, looked_at
 from tradewatch.health.watched import LogFiles, WatchedProcesses
 
-__all__ = ["GcPauses", "LogFiles", "Loops", "System", "WatchedProcesses"]
+__all__ = ["GcPauses", "LogFiles", "Loops", "System", "WatchedProcesses", "looked_at"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,10 @@ from tradewatch.health.watched import LogFiles, WatchedProcesses
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import pause
 from tradewatch.semconv import Reading
+from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
+from tradewatch.settings.tree import Settings
+from tradewatch.telemetry.cardinality import Cardinality
 
 EVERY_S = 10.0
 # Two looks that were not taken: what was seen before is no longer how things are.
@@ -115,3 +119,20 @@ class System:
 
     def _last(self) -> tuple[Reading, ...]:
         return self._seen if time.monotonic_ns() - self._seen_ns < _OLD_NS else ()
+
+
+def looked_at(
+    settings: Settings,
+    state: Path | None,
+    loops: Callable[[], Iterable[tuple[str, AbstractEventLoop]]],
+    cardinality: Cardinality,
+) -> System:
+    """The system of a bot with these settings; `state` is its folder, `loops` are those of its clients."""
+    logs = settings.log_files or ()
+    return System(
+        folders=[Path("/"), Path(), *([state] if state is not None else []), *(Path(each).parent for each in logs)],
+        logs=LogFiles(logs),
+        processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
+        loops=Loops(loops, lambda name: cardinality.admit(a.LOOP.name, name)),
+        bounded=cardinality.bounded,
+    )

@@ -27,7 +27,7 @@ def readings(rules: Sequence[RuleStatus], limits: Mapping[str, float]) -> tuple[
     return _told(tuple(limits.items()), tuple(firing.items()), tuple(states.items()))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def _told(
     limits: tuple[tuple[str, float], ...],
     firing: tuple[tuple[str, int], ...],

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tradewatch.model import Call
 from tradewatch.runtime import fork
@@ -13,7 +14,9 @@ from tradewatch.runtime.clock import epoch_offset_ns
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import Bell, pause
 from tradewatch.telemetry.fold import Fold
-from tradewatch.telemetry.spans import Spans
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.spans import Spans
 
 _KEPT = failures.kept("telemetry")
 _MOST_WAITING = 50_000

@@ -92,8 +92,11 @@ class PageServer:
         self._listening.close()
 
     def forked(self) -> None:
-        """In a forked child: the port is the parent's."""
+        """In a forked child: the port and its visitors are the parent's, who ends what it says by closing them."""
         self._listening.close()
+        for visitor in list(self._visitors):
+            visitor.close()
+        self._visitors.clear()
 
     def _run(self) -> None:
         while not self._ending:

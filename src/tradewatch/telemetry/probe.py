@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from itertools import pairwise
 from time import monotonic_ns, thread_time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import Context
 
@@ -23,8 +23,10 @@ from tradewatch.telemetry.current import CallSpan
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.live import NOTHING_TOLD, NOWHERE, LiveCall, described
 from tradewatch.telemetry.otel import SPAN_KEY, get_context, reset_context, set_context
-from tradewatch.telemetry.spans import Spans
 from tradewatch.telemetry.traffic import Traffic
+
+if TYPE_CHECKING:
+    from tradewatch.telemetry.spans import Spans
 
 _KEPT = failures.kept("instrumentation")
 # Of so many calls of an operation one measures the CPU that the probe itself takes on the bot's thread.

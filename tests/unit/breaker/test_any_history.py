@@ -174,7 +174,7 @@ class AnyHistory(RuleBasedStateMachine):
         status = self.breaker.status()
         listed = {each.request.key.client_id for each in status.unknown}
         assert self.lost <= listed
-        assert (status.not_confirmed is None) == status.confirmed
+        assert (status.not_confirmed is None) == status.confirmed == self.breaker.is_confirmed
         if status.confirmed and self.first_halt is not None:
             still = set(self.under_way.values()) & self.under_way_at_halt
             assert still <= listed

@@ -155,3 +155,21 @@ def test_a_traceback_shows_lines_that_are_there(client, is_async):
     assert shown.line == "result = await original(ARGUMENTS)"
     assert caught.value.__context__ is None
     assert list(client.reads) == [("a", KeyError)]
+
+
+def test_methods_of_the_same_parameters_share_their_code_and_nothing_else(client):
+    def one(self, symbol, since=None, params=PARAMS):
+        return "one", symbol, since
+
+    def other(self, symbol, since=7, params=PARAMS):
+        return "other", symbol, since
+
+    def third(self, market, since=None, params=PARAMS):
+        return "third", market, since
+
+    wrappers = [measured(function, point(1)) for function in (one, other, third)]
+    assert wrappers[0].__code__ is wrappers[1].__code__ is not wrappers[2].__code__
+    found = [wrappers[0](client, "a"), wrappers[1](client, symbol="b"), wrappers[2](client, market="c")]
+    assert found == [("one", "a", None), ("other", "b", 7), ("third", "c", None)]
+    with pytest.raises(TypeError, match="market"):
+        wrappers[0](client, market="c")
