@@ -264,6 +264,32 @@ def test_a_depth_stream_continues_the_snapshot(quiet):
     asyncio.run(run())
 
 
+def test_a_book_that_thins_out_at_a_standing_price_is_told_level_by_level(quiet):
+    exchange, clock = quiet
+    exchange.markets["BTCUSDT"].thin(clock.began + 10 * 10**9, None, 12_500_000)
+
+    async def run():
+        seen = {}
+        address = "/stream?streams=btcusdt@depth/btcusdt@bookTicker"
+        async with paper.serve(exchange) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
+            async with session.ws_connect(ws(server, address)) as socket:
+                while len(seen) < 2:
+                    said = json.loads((await socket.receive(20)).data)
+                    name, data = said["stream"].partition("@")[2], said["data"]
+                    if name == "bookTicker" and data["B"] == "9000.00000000":
+                        clock.now = clock.began + 10 * 10**9
+                    elif name == "bookTicker" or data["b"]:
+                        seen[name] = data
+        return seen
+
+    told = asyncio.run(run())
+    assert [told["bookTicker"][name] for name in "bBaA"] == ["99.90000000", "0.12500000", "100.10000000", "0.12500000"]
+    depth = told["depth"]
+    assert [len(depth[side]) for side in "ba"] == [1000, 1000]
+    assert {size for side in "ba" for _, size in depth[side]} == {"0.12500000"}
+    assert depth["b"][-1][0] == "99.90000000"
+
+
 def test_a_listen_key_is_a_stream_that_ends_with_it_and_is_in_no_log(quiet):
     exchange, _ = quiet
     wall = [1_700_000_000 * 10**9]

@@ -4,6 +4,7 @@ import pytest
 
 from tradewatch import paper
 from tradewatch.paper.binance import user_data
+from tradewatch.paper.candles import read_candles
 from tradewatch.paper.errors import Refusal
 from tradewatch.paper.market import LEVELS
 from tradewatch.paper.orders import NewOrder
@@ -170,6 +171,28 @@ def test_an_order_within_the_spread_has_nobody_before_it(thin):
     assert timed(exchange) == [(20, "1"), (40, "1")]
 
 
+def test_nobody_is_ahead_any_more_once_the_market_bids_less(make, rows):
+    exchange, clock = make(rows(FLAT, *[(99.95, 99.95, 99.95, 99.95)] * 2), spread_bp=20, depth="5")
+    placed, _ = exchange.submit("main", order("BUY", "3", "99.90"))
+    later(exchange, clock, 59)
+    assert (timed(exchange), text(exchange.open_orders("main")[0].ahead)) == ([], "4")
+    later(exchange, clock, 60)
+    # The bid is 99.85 and the ask 100.05 from 60 s on: sellers come to the order at once.
+    assert timed(exchange) == [(60, "1"), (80, "1")]
+    assert exchange.order("main", SYMBOL, placed.order_id, None).is_open
+
+
+def test_what_trades_is_in_whole_steps_and_a_minute_without_trades_moves_no_queue(make):
+    lines = ["open_time,open,high,low,close,volume"]
+    for n, volume in enumerate(("0.12345678", "0", "0.12345678")):
+        lines.append(f"{1_677_801_600_000 + n * 60_000},100,100,100,100,{volume}")
+    exchange, clock = make(read_candles(lines, "rows"), spread_bp=20, depth="0.01")
+    exchange.submit("main", order("BUY", "1", "99.90"))
+    later(exchange, clock, 170)
+    assert timed(exchange) == [(20, "0.02086"), (59.999, "0.03086"), (140, "0.03086")]
+    assert exchange.submit("main", order("SELL", "0.1"))[0].status == "FILLED"
+
+
 def test_an_order_that_the_market_does_not_reach_waits(thin):
     exchange, clock = thin
     exchange.submit("main", order("BUY", "1", "99.89"))
@@ -248,6 +271,15 @@ def test_a_book_that_thins_out_lets_orders_through_in_parts_until_it_is_full_aga
         later(exchange, clock, 60)
     assert made == [1, 3, 1]
     assert [text(market.quote(start + n * 60 * SECOND).size) for n in range(3)] == ["9000", "0.25", "9000"]
+
+
+def test_prints_trade_with_resting_orders_only_while_the_book_is_thin(make, rows):
+    exchange, clock = make(rows(*[FLAT] * 5), spread_bp=20)
+    start = exchange.markets[SYMBOL].candles.start_ns
+    exchange.markets[SYMBOL].thin(start + 60 * SECOND, start + 100 * SECOND, parse("0.25"))
+    exchange.submit("main", order("BUY", "9", "100"))
+    later(exchange, clock, 250)
+    assert timed(exchange) == [(80, "1")]
 
 
 @pytest.mark.parametrize("depth", [0, 9])

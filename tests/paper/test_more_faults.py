@@ -16,6 +16,7 @@ from tradewatch import paper
 from tradewatch.paper.faults import Fault, Faults, Latency, Match, Rule
 from tradewatch.paper.replay import RecordError, load_record, recorded
 from tradewatch.paper.scenario import read_scenario
+from tradewatch.paper.units import ONE
 
 SYMBOL = "BTC/USDT"
 ORDER = Match(operation="order_place")
@@ -353,6 +354,43 @@ def test_a_recorded_run_happens_again_without_its_scenario(faulty, connect, tmp_
     assert {status for _, status, _ in first} == {200, 503}
     with faulty(*load_record(record)) as server:
         assert outcomes(server) == first
+
+
+@pytest.mark.parametrize("venue", ["binance", "binanceusdm"])
+def test_a_recorded_run_with_partial_fills_and_queues_ends_with_the_same_books(
+    venue, make, perpetual, rows, connect, connect_usdm, read
+):
+    """What chance drew is in the record, the thin book in the scenario; fills follow from both."""
+    moving = ((100, 101, 99, 100), (100, 100.5, 98, 99), (99, 100, 98.5, 100)) * 4
+    thin = Rule(Match(from_ns=1_677_801_660 * 10**9), Fault("thin_book", depth=ONE // 5))
+    lossy = Rule(Match(operation="order_place", probability=0.3), Fault("server_error", at="answer"))
+    symbol = SYMBOL if venue == "binance" else f"{SYMBOL}:USDT"
+
+    def day(*rules):
+        if venue == "binance":
+            (exchange, clock), client_of = (
+                make(rows(*moving), spread_bp=20, balances={"BTC": "9", "USDT": "900"}),
+                connect,
+            )
+        else:
+            (exchange, clock), client_of = perpetual(*moving), connect_usdm
+        with paper.serve_in_thread(exchange, venue=venue, faults=Faults(rules, 7)) as server:
+            client = client_of(server)
+            for step in range(30):
+                side, price = ("buy", 99.7) if step % 2 else ("sell", 100.1)
+                with contextlib.suppress(ccxt.BaseError):
+                    client.create_order(symbol, "limit", side, 0.7, price, {"clientOrderId": f"bot-{step}"})
+                clock.pass_seconds(19)
+            account = read(server, "/paper/books")["accounts"]["main"]
+            return account["orders"], account["trades"], account["positions"], server.log.entries
+
+    *books, entries = day(thin, lossy)
+    orders, trades, _ = books
+    assert {entry.status for entry in entries} == {200, 503}
+    assert len({trade["order_id"] for trade in trades}) < len(trades)
+    assert "FILLED" in {order["status"] for order in orders}
+    assert {trade["role"] for trade in trades} == {"maker", "taker"}
+    assert day(thin, *recorded(entries))[:3] == tuple(books)
 
 
 def test_a_record_that_cannot_be_replayed_is_named(tmp_path):

@@ -199,6 +199,24 @@ def test_an_isolated_position_costs_no_more_than_its_own_margin(perpetual):
     assert balance(exchange) == pytest.approx(989.9)
 
 
+def test_a_print_at_the_instant_of_a_funding_still_comes_to_those_who_wait(perpetual):
+    terms = paper.Terms(funding_rate=ONE // 1000, funding_interval_ns=60 * 10**9)
+    exchange, clock = perpetual(FLAT, FLAT, FLAT, terms=terms, depth="0.5")
+    exchange.submit("main", market("BUY", "0.5"))
+    clock.pass_seconds(50)
+    exchange.advance()
+    exchange.submit("main", limit("SELL", "100.05", "3"))
+    clock.pass_seconds(60)
+    exchange.advance()
+    # Buyers bring 1 at 60 s, with the funding, and 1 at 100 s.
+    start = exchange.markets[SYMBOL].candles.start_ns
+    fills = [((one.at_ns - start) / 1e9, one.quantity, one.role) for one in exchange.wallet("main").fills[1:]]
+    assert fills == [(60, ONE, "maker"), (100, ONE, "maker")]
+    assert [one.at_ns - start for one in exchange.wallet("main").incomes if one.kind == "FUNDING_FEE"] == [60 * 10**9]
+    resting = exchange.wallet("main").open[2]
+    assert (resting.status, resting.left, position(exchange)[0]) == ("PARTIALLY_FILLED", ONE, -1.5)
+
+
 def test_two_accounts_two_contracts_and_shared_cross_margin(perpetual, rows):
     second = paper.Market("ETH/USDT", rows((50, 50, 50, 50), (50, 60, 50, 60), (60, 60, 60, 60)), 0)
     other = paper.Account("k2", "s2", {"USDT": "10"}, "other")

@@ -255,6 +255,26 @@ async def test_a_book_is_kept_from_its_updates(line, rows):
         assert update["checksum"] == zlib.crc32("".join(texts).encode())
 
 
+async def test_a_book_that_thins_out_at_a_standing_price_is_told_level_by_level(line, rows):
+    found = await line(record=rows(*[(100, 100, 100, 100)] * 3))
+    found.exchange.markets["BTCUSD"].thin(found.clock.now_ns() + 10 * 10**9, None, parse("0.125"))
+    await found.ask("subscribe", channel="book", symbol=[SYMBOL], depth=10)
+    snapshot = (await found.next("book"))["data"][0]
+    assert {float(one["qty"]) for side in ("bids", "asks") for one in snapshot[side]} == {9000.0}
+    found.clock.pass_seconds(10)
+    update = (await found.next("book"))["data"][0]
+    for side in ("bids", "asks"):
+        assert [one["price"] for one in update[side]] == [one["price"] for one in snapshot[side]]
+        assert {one["qty"] for one in update[side]} == {Decimal("0.12500000")}
+    texts = [
+        f"{update[side][n][name]:f}".replace(".", "").lstrip("0")
+        for side in ("asks", "bids")
+        for n in range(10)
+        for name in ("price", "qty")
+    ]
+    assert update["checksum"] == zlib.crc32("".join(texts).encode()) != snapshot["checksum"]
+
+
 async def test_trades_candles_and_instruments(line):
     found = await line()
     for channel in ("trade", "ohlc"):

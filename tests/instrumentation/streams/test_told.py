@@ -7,7 +7,7 @@ from decimal import Decimal
 import ccxt
 import pytest
 
-from tradewatch.paper.faults import Latency
+from tradewatch.paper.faults import Fault, Latency, Match, Rule
 from tradewatch.paper.units import ONE
 
 KINDS = ["binance", "kraken"]
@@ -124,6 +124,49 @@ def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
                 assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
                 assert watch.status().portfolio.incomplete == ()
                 assert sum(watch.status().orders.values()) == len(books["orders"]) == 4
+            finally:
+                await stopped(client, tasks)
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
+    places, pointed, make_bot, watch_over, running_clock, eventually
+):
+    """Kraken repeats the last fills at each subscription, with open orders behind them, of which ccxt makes trades."""
+    drop = Rule(Match(channel="executions", nth=(1,)), Fault("drop"))
+
+    async def run():
+        async with places("kraken", clock=running_clock, depth=ONE * 3 // 10) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=running_clock)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            for i in range(4):
+                place.trade("buy", 4 + i)
+            await client.create_order(place.symbol, "limit", "sell", 50, 99.89)  # 0.6 of it fill, now at the latest
+            tasks = await listening(client, client.watch_my_trades)
+            try:
+                await eventually(lambda: client.myTrades)
+                # What has no price is what ccxt makes of the open order.
+                assert [one["order"] for one in client.myTrades if one["price"] is None]
+                for _ in range(2):
+                    await eventually(lambda: watch.status().portfolio.fills == len(place.books()["trades"]))
+                    subscribed = len(place.subscribed())
+                    place.server.faults.add([drop])
+                    place.trade("buy", 1)
+                    await eventually(lambda seen=subscribed: len(place.subscribed()) > seen)
+
+                def agree():
+                    books, ours = place.books(), watch.status().portfolio
+                    [position] = [p for p in ours.positions if p.symbol == place.symbol]
+                    theirs = books["positions"][place.symbol]
+                    return (ours.fills, position.amount, position.realized) == (
+                        len(books["trades"]), Decimal(theirs["amount"]), Decimal(theirs["realised"]),
+                    )  # fmt: skip
+
+                await eventually(agree)
+                assert watch.status().portfolio.fills >= 12
             finally:
                 await stopped(client, tasks)
 

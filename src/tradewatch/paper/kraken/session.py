@@ -181,7 +181,7 @@ class KrakenSession:
                 yield self._update(one, [channels.ticker(one.pair, market, event.quote)], quote=event.quote)
             elif one.channel == "book" and one.shown is not None:
                 before, one.shown = one.shown, event.quote
-                if (before.bid, before.ask) != (event.quote.bid, event.quote.ask):
+                if (before.bid, before.ask, before.size) != (event.quote.bid, event.quote.ask, event.quote.size):
                     data = channels.book_update(one.pair, before, event.quote, one.depth)
                     yield self._update(one, [data], quote=event.quote)
 
