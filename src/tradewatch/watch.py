@@ -145,8 +145,8 @@ class Watch:
         self._emitter = Emitter(self._spans, self._fold, providers.crowded)
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
-        self._system = self._look_at(chosen.settings)
         self._pauses = GcPauses(self._cells)
+        self._system = self._look_at(chosen.settings)
         self._safety = Safety(
             journal=self._journal,
             cells=self._cells,
@@ -434,5 +434,6 @@ class Watch:
             logs=LogFiles(logs),
             processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
             loops=Loops(self._clients.loops, lambda name: cardinality.admit(a.LOOP.name, name)),
+            pauses=self._pauses,
             bounded=cardinality.bounded,
         )

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tradewatch.health import host, pauses, proc, process
+from tradewatch.health import host, proc, process
 from tradewatch.health.loops import Loops
+from tradewatch.health.pauses import GcPauses
 from tradewatch.health.watched import LogFiles, WatchedProcesses
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import pause
@@ -36,6 +37,7 @@ class System:
         logs: the log files that settings name.
         processes: the processes that settings name.
         loops: the event loops of the bot's clients.
+        pauses: those of the garbage collector.
         bounded: puts what there is no room for in metrics together.
         folder: /proc.
         blocks: /sys/block.
@@ -51,6 +53,7 @@ class System:
         logs: LogFiles,
         processes: WatchedProcesses,
         loops: Loops,
+        pauses: GcPauses,
         bounded: Callable[[Iterable[Reading]], Iterable[Reading]],
         folder: Path = proc.PROC,
         blocks: Path = host.BLOCKS,
@@ -64,7 +67,7 @@ class System:
         self._parts: Sequence[Part] = (
             process.cpu,
             *(partial(part, folder) for part in (process.memory, process.life, process.files, process.disk)),
-            pauses.collections,
+            pauses.look,
             *(partial(part, folder) for part in (host.cpu, host.memory, host.network, host.uptime)),
             partial(host.disks, folder, blocks),
             host.load,
