@@ -1,4 +1,4 @@
-"""One look at process and host every ten seconds, on the service thread, in stretches of 0.2 ms.
+"""One look at process and host every ten seconds, on the service thread, in stretches of 0.1 ms.
 
 A look costs 0.3 to 1 ms of CPU, with cold caches, and what the log files and processes of the settings add. What the
 kernel does not tell has no reading, and where no look was taken of late there is none at all.
@@ -24,7 +24,7 @@ from tradewatch.semconv import metrics as m
 EVERY_S = 10.0
 # Two looks that were not taken: what was seen before is no longer how things are.
 _OLD_NS = round(3 * EVERY_S * 1e9)
-_STRETCH_NS = 200_000
+_STRETCH_NS = 100_000
 
 Part = Callable[[], Iterable[Reading | None]]
 
