@@ -135,8 +135,10 @@ class Watch:
         self._fold, self._emitter = self._outputs.fold, self._outputs.emitter
         self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
         self._memory = Memory(self._store)
-        self._system = looked_at(chosen.settings, self._folder, self._clients.loops, self._cells.cardinality)
         self._pauses = GcPauses(self._cells)
+        self._system = looked_at(
+            chosen.settings, self._folder, self._clients.loops, self._pauses, self._cells.cardinality
+        )
         self._safety = Safety(
             journal=self._journal,
             cells=self._cells,

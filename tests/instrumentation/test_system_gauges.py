@@ -212,6 +212,16 @@ def test_nothing_is_left_with_the_interpreter_when_watching_ends(blocking, venue
     assert gc.callbacks == before
 
 
+def test_a_forked_child_counts_no_pauses_of_its_own(blocking, venue, make_bot, watch_over):
+    before = len(gc.callbacks)
+    watch_over(make_bot(blocking.client(venue())))
+    child = os.fork()
+    if not child:
+        os._exit(len(gc.callbacks) - before)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_it_is_a_setting_of_the_environment_too(blocking, venue, make_bot, watch_over, monkeypatch, until, tmp_path):
     monkeypatch.setenv("TRADEWATCH_LOG_FILES", f"{tmp_path}/a.log{os.pathsep}{tmp_path}/b.log")
     monkeypatch.setenv("TRADEWATCH_PROCESSES", "no such program, another one")

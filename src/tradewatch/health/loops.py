@@ -87,7 +87,7 @@ class Loops:
                 known.add(id(loop))
                 there.append(_Loop(loop, _free(path, {each.name for each in there})))
         self._loops = tuple(there)
-        for each, loop in self._open():
+        for each, loop in self._there():
             if loop.is_running():
                 each.ask(loop)
 
@@ -95,7 +95,7 @@ class Loops:
         """Seconds by name, of those that run. Any thread, but one at a time."""
         found = {}
         with failures.kept("loops"):
-            for each, loop in self._open():
+            for each, loop in self._there():
                 if not loop.is_running():
                     each.give_up()
                 elif (lag_s := each.lag_s()) is not None:
@@ -106,15 +106,15 @@ class Loops:
         """The same as a metric; what there is no room for is one series, the slowest of them."""
         shown: dict[str, float] = {}
         for name, lag_s in self.lags().items():
-            name = self._admit(name)  # noqa: PLW2901
-            shown[name] = max(lag_s, shown.get(name, 0.0))
+            told = self._admit(name)
+            shown[told] = max(lag_s, shown.get(told, 0.0))
         for name, lag_s in shown.items():
             yield Reading(m.LOOP_LAG, lag_s, ((a.LOOP.name, name),))
 
-    def _open(self) -> Iterator[tuple[_Loop, AbstractEventLoop]]:
+    def _there(self) -> Iterator[tuple[_Loop, AbstractEventLoop]]:
         for each in self._loops:
             loop = each.of()
-            if loop is not None and not loop.is_closed():
+            if loop is not None:
                 yield each, loop
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
 
+from tradewatch.runtime.failures import failures
 from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
@@ -29,7 +30,8 @@ class GcPauses:
 
     def __init__(self, cells: Cells) -> None:
         named = [cells.other(m.GC_DURATION, ((a.GC_GENERATION.name, str(n)),)) for n in range(_GENERATIONS)]
-        self._callback = _counting(named)
+        self._bugs: list[Exception] = []
+        self._callback = _counting(named, self._bugs)
 
     def start(self) -> None:
         """Begin."""
@@ -40,27 +42,34 @@ class GcPauses:
         with suppress(ValueError):  # who clears the list clears ours too
             gc.callbacks.remove(self._callback)
 
+    def look(self) -> Iterator[Reading]:
+        """What the interpreter itself has counted since it began."""
+        if self._bugs:
+            failures.note("garbage collector", self._bugs.pop())
+        for n, found in enumerate(gc.get_stats()):
+            of = ((a.GC_GENERATION.name, str(n)),)
+            yield Reading(m.GC_COLLECTIONS, found["collections"], of)
+            yield Reading(m.GC_COLLECTED, found["collected"], of)
+            yield Reading(m.GC_UNCOLLECTABLE, found["uncollectable"], of)
 
-def _counting(cells: list[Cell]) -> Callable[[str, dict[str, Any]], None]:
+
+def _counting(cells: list[Cell], bugs: list[Exception]) -> Callable[[str, dict[str, Any]], None]:
+    """What is called at both ends of a collection.
+
+    A failure waits in `bugs` for the service thread: what raises here is printed to the bot's standard error, and
+    whoever takes a lock may hold it already, since a collection begins wherever there is an allocation.
+    """
     began_ns = 0
 
     def callback(phase: str, info: dict[str, Any]) -> None:
         nonlocal began_ns
-        if phase == "start":
-            began_ns = monotonic_ns()
-        elif began_ns:
-            took_ns, began_ns = monotonic_ns() - began_ns, 0
-            generation = info.get("generation")
-            if type(generation) is int and 0 <= generation < _GENERATIONS:
-                cells[generation].count(took_ns)
+        try:
+            if phase == "start":
+                began_ns = monotonic_ns()
+            elif began_ns:
+                took_ns, began_ns = monotonic_ns() - began_ns, 0
+                cells[info["generation"]].count(took_ns)
+        except Exception as bug:
+            bugs[:] = [bug]
 
     return callback
-
-
-def collections() -> Iterator[Reading]:
-    """What the interpreter has counted since it began."""
-    for n, found in enumerate(gc.get_stats()):
-        of = ((a.GC_GENERATION.name, str(n)),)
-        yield Reading(m.GC_COLLECTIONS, found["collections"], of)
-        yield Reading(m.GC_COLLECTED, found["collected"], of)
-        yield Reading(m.GC_UNCOLLECTABLE, found["uncollectable"], of)

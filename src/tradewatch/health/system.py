@@ -1,4 +1,4 @@
-"""One look at process and host every ten seconds, on the service thread, in stretches of 0.2 ms.
+"""One look at process and host every ten seconds, on the service thread, in stretches of 0.1 ms.
 
 A look costs 0.3 to 1 ms of CPU, with cold caches, and what the log files and processes of the settings add. What the
 kernel does not tell has no reading, and where no look was taken of late there is none at all.
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tradewatch.health import host, pauses, proc, process
+from tradewatch.health import host, proc, process
 from tradewatch.health.loops import Loops
+from tradewatch.health.pauses import GcPauses
 from tradewatch.health.watched import LogFiles, WatchedProcesses
 from tradewatch.runtime.failures import failures
 from tradewatch.runtime.service import pause
@@ -27,7 +28,7 @@ from tradewatch.telemetry.cardinality import Cardinality
 EVERY_S = 10.0
 # Two looks that were not taken: what was seen before is no longer how things are.
 _OLD_NS = round(3 * EVERY_S * 1e9)
-_STRETCH_NS = 200_000
+_STRETCH_NS = 100_000
 
 Part = Callable[[], Iterable[Reading | None]]
 
@@ -40,6 +41,7 @@ class System:
         logs: the log files that settings name.
         processes: the processes that settings name.
         loops: the event loops of the bot's clients.
+        pauses: those of the garbage collector.
         bounded: puts what there is no room for in metrics together.
         folder: /proc.
         blocks: /sys/block.
@@ -55,6 +57,7 @@ class System:
         logs: LogFiles,
         processes: WatchedProcesses,
         loops: Loops,
+        pauses: GcPauses,
         bounded: Callable[[Iterable[Reading]], Iterable[Reading]],
         folder: Path = proc.PROC,
         blocks: Path = host.BLOCKS,
@@ -68,7 +71,7 @@ class System:
         self._parts: Sequence[Part] = (
             process.cpu,
             *(partial(part, folder) for part in (process.memory, process.life, process.files, process.disk)),
-            pauses.collections,
+            pauses.look,
             *(partial(part, folder) for part in (host.cpu, host.memory, host.network, host.uptime)),
             partial(host.disks, folder, blocks),
             host.load,
@@ -125,6 +128,7 @@ def looked_at(
     settings: Settings,
     state: Path | None,
     loops: Callable[[], Iterable[tuple[str, AbstractEventLoop]]],
+    pauses: GcPauses,
     cardinality: Cardinality,
 ) -> System:
     """The system of a bot with these settings; `state` is its folder, `loops` are those of its clients."""
@@ -134,5 +138,6 @@ def looked_at(
         logs=LogFiles(logs),
         processes=WatchedProcesses(settings.processes or (), settings.pid_files or ()),
         loops=Loops(loops, lambda name: cardinality.admit(a.LOOP.name, name)),
+        pauses=pauses,
         bounded=cardinality.bounded,
     )

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tradewatch.health import LogFiles, Loops, System, WatchedProcesses, system
+from tradewatch.health import GcPauses, LogFiles, Loops, System, WatchedProcesses, system
 from tradewatch.telemetry.cardinality import Cardinality
+from tradewatch.telemetry.cell import Cells
 
 
 def made(folder=Path("/proc"), blocks=Path("/sys/block"), **changes):
     parts = {
         "folders": [Path("/")], "logs": LogFiles([]), "processes": WatchedProcesses([], [], folder),
-        "loops": Loops(list, str), "bounded": Cardinality().bounded, "folder": folder, "blocks": blocks,
+        "loops": Loops(list, str), "pauses": GcPauses(Cells()), "bounded": Cardinality().bounded,
+        "folder": folder, "blocks": blocks,
     }  # fmt: skip
     return System(**parts | changes)
 

@@ -113,6 +113,32 @@ def test_what_is_no_port_in_the_environment_is_said_and_not_taken(text):
     assert len(str(problem)) < 200
 
 
+def test_what_is_watched_is_lists_of_paths_and_names(file, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    text = "log_files: [a.log, /b.log]\nprocesses: [postgres]\npid_files: [c.pid]\n"
+    environ = {"TRADEWATCH_PROCESSES": "redis-server, my feed,", "TRADEWATCH_PID_FILES": f"d.pid{os.pathsep}~/e.pid"}
+    settings, _ = settled(config=file(text), environ=environ)
+    assert settings.log_files == (str(tmp_path / "a.log"), "/b.log")
+    assert settings.processes == ("redis-server", "my feed")
+    assert settings.pid_files == ("/d.pid", os.path.expanduser("~/e.pid"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processes: [bin/postgres]", "a list of 20 names of programs at most, without a '/'"),
+        ("processes: postgres", "a list of 20 names of programs at most, without a '/', such as ['postgres']"),
+        (f"processes: {[f'p{n}' for n in range(21)]}", "a list of 20 names of programs at most, without a '/'"),
+        ("log_files: bot.log", "a list of 20 files at most, such as ['bot.log']"),
+        ("log_files: ['']", "a list of 20 files at most"),
+    ],
+)
+def test_what_cannot_be_watched_is_said_and_not_taken(file, text, said):
+    layers = read(config=file(text), environ={})
+    [problem] = layers.problems
+    assert (problem.accepted, layers.file) == (said, {})
+
+
 def test_the_file_may_be_named_by_the_environment_and_an_argument_wins(file):
     one, two = file("name: one\n", "1.yaml"), file("name: two\n", "2.yaml")
     environ = {"TRADEWATCH_CONFIG": str(one)}
