@@ -87,7 +87,7 @@ SERVED = (
     Runs(r"tradewatch paper", r"Paper exchange at http://127\.0\.0\.1:\d+"),
     Runs(r"tradewatch top", r"ACTIVE"),
     Runs(r"(\w+=\S+ )*opentelemetry-instrument python", r"INFO worth [\d.]+"),
-    Runs(r"python \w+\.py", r"INFO|WARNING"),
+    Runs(r"(\w+=\S+ )*python [\w/]+\.py", r"INFO|WARNING"),
 )
 # What is not 0 and yet as it should be: the exit code says that a bot is HALTED.
 CODES = {r"tradewatch status": (0, 5)}
@@ -306,9 +306,9 @@ def a_file_that_is_read(block):
     """YAML is a rule file, a scenario or settings, each told by its first key."""
     key = block.text.partition(":")[0]
     if key == "groups":
-        assert [group.acts for group in rules.loads(block.text)] == [True]
+        assert sum(len(group.rules) for group in rules.loads(block.text)) == block.text.count("- alert:")
     elif key == "rules":
-        assert len(read_scenario(block.text, block.where)) == 6
+        assert len(read_scenario(block.text, block.where)) == block.text.count("- match:")
     else:
         assert msgspec.convert(yaml.safe_load(block.text), Settings)
 
