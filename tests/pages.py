@@ -47,7 +47,9 @@ def prose_of(page):
 
 
 def commands_of(block):
-    """The commands of a block of shell: lines, with those that a backslash continues, less comments and empty ones."""
+    """The commands of a block of shell, with what a backslash continues, less comments; of a console what follows $."""
     lines = block.text.replace("\\\n", " ").splitlines()
+    if block.language == "console":
+        lines = [line[2:] for line in lines if line.startswith("$ ")]
     told = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
     return [re.sub(r"\s+", " ", line) for line in told if line]
