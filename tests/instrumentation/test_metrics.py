@@ -5,7 +5,13 @@ from collections import Counter
 
 import pytest
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    InMemoryMetricReader,
+    MetricExporter,
+    MetricExportResult,
+    PeriodicExportingMetricReader,
+)
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 import tradewatch
@@ -113,6 +119,56 @@ def test_histograms_of_a_bot_that_is_let_go_are_told_once_more(blocking, venue, 
     tradewatch.shutdown()
     assert counted(application) == {"fetch_time": 1}
     assert not HISTOGRAMS & set(application.points())
+
+
+class Kept(MetricExporter):
+    """Keeps what it is handed."""
+
+    def __init__(self):
+        super().__init__()
+        self.data = []
+
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+        self.data.append(metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis=10_000):
+        return True
+
+    def shutdown(self, timeout_millis=30_000, **kwargs):
+        pass
+
+
+def test_what_a_bot_counted_last_is_told_by_each_reader_when_it_is_let_go(blocking, venue, make_bot, watch_over):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    quick, late = InMemoryMetricReader(), Kept()
+    hourly = PeriodicExportingMetricReader(late, export_interval_millis=3_600_000)
+    provider = MeterProvider([quick, hourly], shutdown_on_exit=False)
+    watch_over(bot, clock=place.clock, meter_provider=provider)
+    bot.exchange.create_order(SYMBOL, "market", "buy", 1)
+    tradewatch.uninstrument(bot)
+
+    def orders(data):
+        metrics = [m for r in (data.resource_metrics if data else ()) for s in r.scope_metrics for m in s.metrics]
+        return sum(point.value for m in metrics if m.name == "trading.orders" for point in m.data.data_points)
+
+    # The one that is quick tells them until the other one has heard.
+    assert [orders(quick.get_metrics_data()) for _ in range(2)] == [1, 1]
+    provider.force_flush()
+    assert [orders(data) for data in late.data] == [1]
+    assert [orders(quick.get_metrics_data()) for _ in range(3)][1:] == [0, 0]
+    provider.shutdown()
+
+
+def test_series_of_a_bot_that_is_watched_again_do_not_add_up(blocking, venue, make_bot, watch_over, application):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    for _ in range(2):
+        watch_over(bot, clock=place.clock, **application.settings)
+        bot.exchange.create_order(SYMBOL, "market", "buy", 1)
+        tradewatch.uninstrument(bot)
+    assert [point.value for point in application.points()["trading.orders"].values()] == [1]
 
 
 def test_series_of_a_venue_go_with_its_last_client(venue, make_bot, watch_over, application, until, blocking):

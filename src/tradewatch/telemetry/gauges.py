@@ -1,8 +1,9 @@
 """The metrics that are not histograms, as observable instruments that read what the safety threads last published.
 
 A meter provider gets one set of instruments, whoever shares it: the SDK refuses a second one of the same name. Each
-watch adds its readings and takes them away when it stops. A callback runs under the SDK's lock: it only reads. That of
-the first instrument also tells those who must do something before each collection.
+watch adds its readings and takes them away when it has stopped and they were told a last time. A callback runs under
+the SDK's lock: it only reads. That of the first instrument also tells those who must do something before each
+collection.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from tradewatch.runtime import fork
@@ -22,21 +24,39 @@ Published = Callable[[], Sequence[Reading]]
 Before = Callable[[], bool]
 
 
+class _Source(msgspec.Struct):
+    """Readings that are told until they are over: then as long as `before` has something that a reader did not hear."""
+
+    extra: Mapping[str, str]
+    before: Before
+    is_over: bool = False
+    is_told: bool = False
+    is_silent: bool = False
+
+
 class _Outlet:
     """What one provider's callbacks read."""
 
     def __init__(self) -> None:
-        self.sources: dict[Published, Mapping[str, str]] = {}
-        self.before: list[Before] = []
+        self.sources: dict[Published, _Source] = {}
         # What was published when it was last asked for, and its observations by the name of their metric.
         self._seen: tuple[list[Sequence[Reading]], dict[str, list[Observation]]] = ([], {})
 
     def collecting(self, options: CallbackOptions) -> Iterable[Observation]:
-        for each in list(self.before):
+        for published, source in list(self.sources.items()):
+            is_needed = False
             with failures.kept("metrics"):
-                if not each():
-                    self.before.remove(each)
+                is_needed = source.before()
+            if source.is_over and source.is_told and not is_needed:
+                self.sources.pop(published, None)
+            source.is_told = source.is_over
         return ()
+
+    def follow(self) -> None:
+        """Silence what is over of a bot that is watched anew: two observations of one series would add up."""
+        sources = list(self.sources.values())
+        for n, source in enumerate(sources):
+            source.is_silent |= source.is_over and any(later.extra == source.extra for later in sources[n + 1 :])
 
     def observe(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def callback(options: CallbackOptions) -> Iterable[Observation]:
@@ -46,7 +66,7 @@ class _Outlet:
 
     def _observed(self) -> Mapping[str, Sequence[Observation]]:
         """Made once of what is published: forty instruments ask at each collection."""
-        sources = [(published(), extra) for published, extra in list(self.sources.items())]
+        sources = [(published(), s.extra) for published, s in list(self.sources.items()) if not s.is_silent]
         now = [readings for readings, _ in sources]
         seen, observed = self._seen
         if len(now) != len(seen) or any(one is not other for one, other in zip(now, seen, strict=True)):
@@ -75,8 +95,8 @@ class Gauges:
             if outlet is None:
                 outlet = self._outlets[provider] = _Outlet()
                 _instruments(provider, scope, outlet)
-            outlet.sources[published] = dict(extra)
-            outlet.before.append(before)
+            outlet.sources[published] = _Source(dict(extra), before)
+            outlet.follow()
 
     def forked(self) -> None:
         """In a forked child: what the parent reports is not the child's to report."""
@@ -85,11 +105,12 @@ class Gauges:
             outlet.sources.clear()
 
     def remove(self, provider: MeterProvider, published: Published) -> None:
-        """Report them no more."""
+        """Report them a last time to each reader, as the histograms of the same watch."""
         with self._lock:
             outlet = self._outlets.get(provider)
-            if outlet is not None:
-                outlet.sources.pop(published, None)
+            if outlet is not None and published in outlet.sources:
+                outlet.sources[published].is_over = True
+                outlet.follow()
 
 
 def _instruments(provider: MeterProvider, scope: str, outlet: _Outlet) -> None:
