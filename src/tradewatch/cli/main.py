@@ -47,6 +47,9 @@ _MODULES = {
 
 def main() -> int:
     """Run the command that this process was started for; its exit code."""
+    # Where a service or a cron job has closed them.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a pipe of another encoding cannot show must not keep the rest away.
         if hasattr(stream, "reconfigure"):
@@ -55,12 +58,20 @@ def main() -> int:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has enough; at the end Python would try to write the rest, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
+        return 1
+    except OSError as error:
+        _give_up_output()
+        print(f"Error: not all could be printed: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _give_up_output() -> None:
+    """At the end Python would try to write the rest, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:
