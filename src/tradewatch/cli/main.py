@@ -32,7 +32,8 @@ examples:
 
 tradewatch COMMAND --help says more of each.
 """
-_MODULES = {
+# By name, the module that has it.
+COMMANDS = {
     "audit": "audit",
     "config": "config",
     "halt": "control",
@@ -84,12 +85,12 @@ def _run(arguments: Sequence[str]) -> int:
 
         print(f"tradewatch {version('tradewatch')}")
         return 0
-    if name not in _MODULES:
+    if name not in COMMANDS:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, _MODULES, n=1)
+        near = get_close_matches(name, COMMANDS, n=1)
         meant = f" (nearest: {near[0]})" if near else ""
-        print(f"{_USAGE}\nError: no command {name!r}{meant}; accepted: {', '.join(_MODULES)}", file=sys.stderr)
+        print(f"{_USAGE}\nError: no command {name!r}{meant}; accepted: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    command = getattr(importlib.import_module(f"tradewatch.cli.{_MODULES[name]}"), name)
+    command = getattr(importlib.import_module(f"tradewatch.cli.{COMMANDS[name]}"), name)
     return int(command(arguments[1:], f"tradewatch {name}"))

@@ -110,13 +110,13 @@ shown.
 show `***`. An environment can be read by much that is none of its business; better is a file that the bot's user alone
 can read, with the one line that the variable would have:
 
-```
+```yaml
 otlp_headers_file: /run/secrets/otlp_headers      # Docker, Kubernetes: authorization=Bearer%20...
 ```
 
 and with systemd nothing has to be set at all:
 
-```
+```text
 [Service]
 LoadCredential=tradewatch.otlp_headers:/etc/tradewatch/otlp_headers
 ```
