@@ -25,11 +25,13 @@ def add(folder: Path) -> Path | None:
     """
     from hashlib import blake2b
 
+    from tradewatch.store.folder import make_folder
+
     base, folder = state_base().resolve(), folder.resolve()
     if folder.parent == base:
         return None
     links = base / _NAME
-    links.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(links)
     for each in links.iterdir():
         if not os.path.exists(each):  # its folder is gone, a temporary one for instance
             each.unlink(missing_ok=True)
