@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,7 @@ class Bots:
 
     def __init__(self, home):
         self.home = home
+        self.command = COMMAND
         self.started = []
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "TRADEWATCH_", "XDG_"))}
         for name in ("NO_COLOR", "COLUMNS", "LINES", "TERM", "FORCE_COLOR"):
@@ -70,8 +72,8 @@ class Bots:
     def socket(self, name):
         return self.folder(name) / "tradewatch.sock"
 
-    def on_terminal(self, *arguments, columns=80, until=None, **environment):
-        """Exit code and what a terminal was sent; with `until`, Ctrl-C comes once that has been shown."""
+    def on_terminal(self, *arguments, columns=80, until=None, then=signal.SIGINT, **environment):
+        """Exit code and what a terminal was sent; with `until`, a signal comes once that has been shown."""
         import fcntl
         import struct
         import termios
@@ -94,7 +96,7 @@ class Bots:
                 said += more
                 if until is not None and until.encode() in said:
                     until = None
-                    process.send_signal(2)
+                    process.send_signal(then)
         code = process.wait(10)
         os.close(main)
         # Ctrl-C may come in the middle of a character.

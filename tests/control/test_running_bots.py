@@ -216,7 +216,7 @@ def test_a_link_to_a_folder_elsewhere_goes_with_the_bot_and_with_the_folder(bots
     process = bots.start("grid", "sys.stdin.readline(); tradewatch.shutdown()", state_dir=tmp_path / "one")
     [link] = links.iterdir()
     assert link.readlink() == tmp_path / "one"
-    assert links.stat().st_mode & 0o777 == 0o700
+    assert [each.stat().st_mode & 0o777 for each in (links, links.parent, links.parent.parent)] == [0o700] * 3
     process.communicate("\n", timeout=60)
     assert not list(links.iterdir())
     killed = bots.start("grid", state_dir=tmp_path / "two")

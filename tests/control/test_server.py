@@ -122,7 +122,7 @@ def test_secrets_are_in_no_answer_and_in_no_audit(watch, connect, folder):
     finally:
         scrubber._secrets = known
     assert answers[0]["result"]["reason"] == "*** apiKey=***"
-    written = str(answers) + str(rows_of(folder, ACTION))
+    written = str(answers) + str(list(rows_of(folder, ACTION)))
     assert "s3cr3t" not in written
     assert "abcdef" not in written
 

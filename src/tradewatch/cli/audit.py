@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -40,16 +41,19 @@ def audit(arguments: Sequence[str], prog: str) -> int:
     folder = _folder(given.name, given.state_dir)
     if not (folder / "events.db").exists():
         raise bots.ended(bots.FAILED, f"nothing was ever kept in {folder}")
+    found: list[Entry] = []
+    damage = None
     try:
-        found = [_entry(event.seq, event.at_ns, decode(event, Action)) for event in rows_of(folder, ACTION)]
+        found.extend(_entry(event.seq, event.at_ns, decode(event, Action)) for event in rows_of(folder, ACTION))
     except (StoreUnavailable, msgspec.MsgspecError) as error:
-        raise bots.ended(bots.FAILED, str(error)) from None
+        damage = error
     if given.as_json:
         bots.say_json(msgspec.to_builtins(found))
-        return 0
-    for each in found:
+    for each in [] if given.as_json else found:
         done = f"{each.before or 'unreadable'} → {each.after}" if each.refused is None else f"refused: {each.refused}"
         bots.say([f"{bots.moment(each.at_ns)} {each.asked} by {each.by} ({each.channel}), {done}: {each.reason}"])
+    if damage is not None:
+        raise bots.ended(bots.FAILED, f"this may not be all: {damage}" if found else str(damage))
     return 0
 
 
@@ -59,7 +63,8 @@ def _entry(seq: int, at_ns: int, action: Action) -> Entry:
 
 def _folder(name: str | None, state_dir: Path | None) -> Path:
     if state_dir is None and name is not None:
-        kept = state_folder(name)
-        if (kept / "events.db").exists():
-            return kept
+        with suppress(StoreUnavailable):  # no home
+            kept = state_folder(name)
+            if (kept / "events.db").exists():
+                return kept
     return bots.folder_of(name, state_dir)

@@ -8,7 +8,17 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tradewatch.control.client import Answer, Found, NotAllowed, NotRunning, Unanswered, ask, running, usual_folder
+from tradewatch.control.client import (
+    Answer,
+    Found,
+    NotAllowed,
+    NotRunning,
+    Unanswered,
+    ask,
+    out_of_reach,
+    running,
+    usual_folder,
+)
 
 # As in tradewatch/__init__.py: the module typing is not loaded.
 TYPE_CHECKING = False
@@ -109,6 +119,8 @@ def none_runs(name: str | None, bots: Sequence[Found] = ()) -> SystemExit:
     lines += [f"one of another home or user: --state-dir {bot.folder} ({bot.name})" for bot in meant[:_MOST_NAMED]]
     if len(elsewhere) > min(len(meant), _MOST_NAMED):
         lines.append("all that this user may ask: tradewatch status --all")
+    lost = [folder for folder in out_of_reach() if name is None or folder.name == name][:_MOST_NAMED]
+    lines += [f"one that cannot be reached, since its folder {folder} is not there: end its process" for folder in lost]
     say(lines, err=True)
     return SystemExit(NOT_RUNNING)
 

@@ -44,7 +44,8 @@ def status(arguments: Sequence[str], prog: str) -> int:
 
 def _all(timeout: float, *, everywhere: bool, as_json: bool) -> int:
     found = running(everywhere=everywhere)
-    codes, statuses = [] if found else [bots.NOT_RUNNING], []
+    codes: list[int] = []
+    statuses: list[Any] = []
     for bot in found:
         try:
             answer = ask(bot.folder, {"command": "status"}, timeout if bot.name else 0.1)
@@ -67,10 +68,10 @@ def _all(timeout: float, *, everywhere: bool, as_json: bool) -> int:
             bots.say([f"{answer.bot} {in_one_line(answer.result)}"])
     if as_json:
         bots.say_json(statuses)
-    if not found:
+    if not codes:
         raise bots.none_runs(None)
     # A bot that does not answer is worse than one that is halted.
-    return next((code for code in (bots.UNANSWERED, bots.FAILED, bots.HALTED) if code in codes), max(codes, default=0))
+    return next((code for code in (bots.UNANSWERED, bots.FAILED, bots.HALTED) if code in codes), 0)
 
 
 def _code(now: Mapping[str, Any]) -> int:
@@ -98,7 +99,8 @@ def _change(command: str, arguments: Sequence[str], prog: str, what: str) -> int
     parser.reached()
     parser.as_json()
     given = parser.read(arguments)
-    request = {"command": command, "reason": given.reason, "by": given.by}
+    # A halt must pass, whatever was put into its reason; the bot keeps less of it.
+    request = {"command": command, "reason": given.reason[:_LONGEST_REASON], "by": given.by}
     try:
         answer = bots.asked(bots.folder_of(given.name, given.state_dir), request, given.timeout)
     except SystemExit as ended:
@@ -123,6 +125,7 @@ def _change(command: str, arguments: Sequence[str], prog: str, what: str) -> int
     return 0
 
 
+_LONGEST_REASON = 4000
 _NOT_KNOWN = "Whether it did as it was told is not known: ask for its status."
 
 

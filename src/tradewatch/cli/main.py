@@ -32,7 +32,8 @@ examples:
 
 tradewatch COMMAND --help says more of each.
 """
-_MODULES = {
+# By name, the module that has it.
+COMMANDS = {
     "audit": "audit",
     "config": "config",
     "halt": "control",
@@ -47,6 +48,9 @@ _MODULES = {
 
 def main() -> int:
     """Run the command that this process was started for; its exit code."""
+    # Where a service or a cron job has closed them.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a pipe of another encoding cannot show must not keep the rest away.
         if hasattr(stream, "reconfigure"):
@@ -55,12 +59,20 @@ def main() -> int:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read has enough; at the end Python would try to write the rest, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
+        return 1
+    except OSError as error:
+        _give_up_output()
+        print(f"Error: not all could be printed: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _give_up_output() -> None:
+    """At the end Python would try to write the rest, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -73,12 +85,12 @@ def _run(arguments: Sequence[str]) -> int:
 
         print(f"tradewatch {version('tradewatch')}")
         return 0
-    if name not in _MODULES:
+    if name not in COMMANDS:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, _MODULES, n=1)
+        near = get_close_matches(name, COMMANDS, n=1)
         meant = f" (nearest: {near[0]})" if near else ""
-        print(f"{_USAGE}\nError: no command {name!r}{meant}; accepted: {', '.join(_MODULES)}", file=sys.stderr)
+        print(f"{_USAGE}\nError: no command {name!r}{meant}; accepted: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    command = getattr(importlib.import_module(f"tradewatch.cli.{_MODULES[name]}"), name)
+    command = getattr(importlib.import_module(f"tradewatch.cli.{COMMANDS[name]}"), name)
     return int(command(arguments[1:], f"tradewatch {name}"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +24,7 @@ _EVERY_S = 1.0
 _LINE_EVERY_S = 60.0
 _PLAIN_WIDTH = 100
 _ASK = {"command": "status"}
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 def print_once(result: Any) -> None:
@@ -47,6 +50,8 @@ def top(arguments: Sequence[str], prog: str) -> int:
     folder = bots.folder_of(given.name, given.state_dir)
     first = _status(bots.asked(folder, _ASK, given.timeout).result)
     console = Console(highlight=False)
+    # The terminal is to be left as it was.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         _follow(folder, first, given.timeout, console)
     except KeyboardInterrupt:
@@ -67,14 +72,35 @@ def _follow(folder: Path, first: Status, timeout: float, console: Console) -> No
                 console.print(each, soft_wrap=True, markup=False)
             time.sleep(_EVERY_S)
             now = _next(folder, timeout)
-    with Live(live.view(first), console=console, screen=True, auto_refresh=False) as shown:
-        last = first
+    last: Status = first
+    with _undisturbed(), Live(live.view(first), console=console, screen=True, auto_refresh=False) as shown:
         shown.refresh()
         while True:
-            time.sleep(_EVERY_S)
-            found = _next(folder, timeout)
+            with _disturbed():
+                time.sleep(_EVERY_S)
+                found = _next(folder, timeout)
             last = last if isinstance(found, str) else found
             shown.update(live.view(last, found if isinstance(found, str) else ""), refresh=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: in the middle of drawing they would leave the terminal as it must not be."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _disturbed() -> Iterator[None]:
+    """Within `_undisturbed`: here they are heard, and raise."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
 
 
 def _next(folder: Path, timeout: float) -> Status | str:

@@ -82,7 +82,11 @@ def ask(folder: Path, request: Mapping[str, str | None], within_s: float) -> Ans
             raise Unanswered(f"the bot of {folder} runs and did not answer in {within_s:g} s") from None
         except ConnectionError:
             raise NotRunning(ended) from None
-    return Answer(said)
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        answer = Answer(said)
+        if answer.error is not None or answer.result is not None:
+            return answer
+    raise NotAllowed(f"what answers in {folder} is no bot of this version of tradewatch")
 
 
 def running(*, everywhere: bool = False) -> tuple[Found, ...]:
@@ -108,7 +112,7 @@ def running(*, everywhere: bool = False) -> tuple[Found, ...]:
             for key, _ in waiting.select(left_s):
                 waiting.unregister(key.fileobj)
                 assert isinstance(key.fileobj, socket.socket)
-                with suppress(OSError, ValueError, KeyError):
+                with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
                     names[key.data] = Answer(key.fileobj.recv(65536)).bot
     return tuple(Found(folder, names[folder]) for folder in sorted(names, key=lambda each: (names[each] or "", each)))
 
@@ -125,6 +129,11 @@ def usual_folder(name: str) -> Path | None:
     return None
 
 
+def out_of_reach() -> tuple[Path, ...]:
+    """The folders of sockets that the kernel lists and nobody can connect to: they are gone, or another container's."""
+    return tuple(sorted(folder for folder in set(_listening()) if not os.path.lexists(folder / SOCKET)))
+
+
 def _usual() -> Iterator[Path]:
     with suppress(RuntimeError, OSError):
         base = state_base().resolve()
@@ -137,7 +146,7 @@ def _listening() -> Iterator[Path]:
         for line in _ALL_SOCKETS.read_text(errors="surrogateescape").splitlines():
             path = Path(line.split(maxsplit=7)[-1])
             if path.name == SOCKET and path.is_absolute() and not path.is_relative_to("/proc"):
-                yield path.parent.resolve()
+                yield Path(os.path.realpath(path.parent))
 
 
 def _line(request: Mapping[str, str | None]) -> bytes:

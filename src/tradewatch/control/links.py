@@ -25,13 +25,15 @@ def add(folder: Path) -> Path | None:
     """
     from hashlib import blake2b
 
+    from tradewatch.store.folder import make_folder
+
     base, folder = state_base().resolve(), folder.resolve()
     if folder.parent == base:
         return None
     links = base / _NAME
-    links.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(links)
     for each in links.iterdir():
-        if not each.exists():  # its folder is gone, a temporary one for instance
+        if not os.path.exists(each):  # its folder is gone, a temporary one for instance
             each.unlink(missing_ok=True)
     link = links / blake2b(os.fsencode(folder), digest_size=8).hexdigest()
     with suppress(FileExistsError):
@@ -43,4 +45,4 @@ def linked(base: Path) -> Iterator[Path]:
     """The folders that are linked to."""
     with suppress(OSError):
         for name in sorted(os.listdir(base / _NAME)):
-            yield (base / _NAME / name).resolve()
+            yield Path(os.path.realpath(base / _NAME / name))

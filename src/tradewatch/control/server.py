@@ -22,6 +22,7 @@ import msgspec
 from tradewatch.control import links
 from tradewatch.control.address import SOCKET, address, open_folder, peer
 from tradewatch.control.commands import Bot, answer, failed
+from tradewatch.control.eager import Eager
 from tradewatch.control.protocol import LONGEST_REQUEST
 from tradewatch.runtime.failures import failures
 
@@ -52,6 +53,7 @@ class ControlSocket:
         self._made: tuple[int, int] | None = None
         self._link: Path | None = None
         self._user = ""
+        self._eager = Eager()
         self._connections: set[socket.socket] = set()
         # In the order of their connects; a value is there until the request is.
         self._silent: dict[socket.socket, None] = {}
@@ -94,6 +96,7 @@ class ControlSocket:
     def forked(self) -> None:
         """In a forked child: the socket and the connections are the parent's, and the child must not keep them open."""
         self._ending = True
+        self._eager.forked()
         for connection in list(self._connections):
             connection.close()
         self._connections.clear()
@@ -162,12 +165,13 @@ class ControlSocket:
             self._silent[connection] = None
             if len(self._silent) > _MOST_SILENT:
                 self._send_away()
-            try:
-                threading.Thread(
-                    target=self._serve, args=(connection,), name="tradewatch-control-request", daemon=True
-                ).start()
-            except RuntimeError:  # no more threads can be had
-                self._serve(connection)
+            with self._eager:
+                try:
+                    threading.Thread(
+                        target=self._serve, args=(connection,), name="tradewatch-control-request", daemon=True
+                    ).start()
+                except RuntimeError:  # no more threads can be had
+                    self._serve(connection)
 
     def _send_away(self) -> None:
         with suppress(OSError, StopIteration, RuntimeError, KeyError):
@@ -177,7 +181,7 @@ class ControlSocket:
 
     def _serve(self, connection: socket.socket) -> None:
         # Who asks may go away at any moment: that is no failure of ours.
-        with failures.kept("control"), suppress(OSError), connection:
+        with self._eager, failures.kept("control"), suppress(OSError), connection:
             try:
                 connection.sendall(self._answered(connection) + b"\n")
             finally:

@@ -28,9 +28,8 @@ _PAGE_ROWS = 20
 # How long a reader beside the writer waits, where the file is locked for a moment.
 _PEEK_S = 0.1
 _LAST = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
-
-
-_ALL = f"SELECT {schema.COLUMNS} FROM events WHERE kind = ? ORDER BY seq"  # noqa: S608
+# Not by the index, which may be the part that is damaged.
+_EVERY = f"SELECT {schema.COLUMNS} FROM events NOT INDEXED ORDER BY seq"  # noqa: S608
 
 
 class Damaged(msgspec.Struct, frozen=True):
@@ -248,27 +247,39 @@ def peek(folder: Path, kind: str) -> Event | None:
     Raises:
         StoreUnavailable: it cannot be read.
     """
-    found = _beside(folder, _LAST, kind)
-    return found[0] if found else None
+    with _beside(folder) as connection:
+        columns = connection.execute(_LAST, (kind,)).fetchone()
+        return None if columns is None else schema.event(columns)
 
 
-def rows_of(folder: Path, kind: str) -> list[Event]:
+def rows_of(folder: Path, kind: str) -> Iterator[Event]:
     """All rows of a kind, oldest first, in a log that another process may have open.
 
+    Every row and page is looked at, so that nothing is missing in silence: what stands before a damage comes first.
+
     Raises:
-        StoreUnavailable: it cannot be read.
+        StoreUnavailable: while iterating, the rest cannot be read.
     """
-    return _beside(folder, _ALL, kind)
+    with _beside(folder) as connection:
+        for expected, columns in enumerate(connection.execute(_EVERY), start=1):
+            found = schema.event(columns)
+            if found.seq != expected:
+                raise schema.DamageError(f"row {expected} is missing")
+            if found.kind == kind:
+                yield found
+        if (said := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise schema.DamageError(str(said).strip().replace("\n", " "))
 
 
-def _beside(folder: Path, query: str, kind: str) -> list[Event]:
+@contextmanager
+def _beside(folder: Path) -> Iterator[sqlite3.Connection]:
     path = Path(os.path.abspath(folder)) / _NAME
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=_PEEK_S, uri=True)) as connection:
-            return [schema.event(columns) for columns in connection.execute(query, (kind,))]
+            yield connection
     except sqlite3.Error as error:
         raise from_sqlite_error(path, error) from error
-    except schema.DamageError as error:
+    except (schema.DamageError, UnicodeDecodeError) as error:
         raise StoreUnavailable(path, f"the file is damaged ({error})", "Look at the process that has it.") from error
 
 

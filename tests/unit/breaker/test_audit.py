@@ -77,4 +77,4 @@ def test_rows_of_a_log_that_is_none_say_what_is_wrong(folder):
     folder.mkdir(exist_ok=True)
     (folder / "events.db").write_text("no database")
     with pytest.raises(StoreUnavailable, match="file is not a database"):
-        rows_of(folder, ACTION)
+        list(rows_of(folder, ACTION))
