@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 import tradewatch
 
 PICTURE = Path(__file__).parents[1] / "docs" / "live-view.svg"
-COLUMNS, LINES = 100, 30
+COLUMNS, LINES = 100, 32
 REFUSALS = 4
 BOUNDED_S = 120.0
 # rich fills in the words in braces; its own format fetches a font.
@@ -43,7 +43,7 @@ FORMAT = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/sv
 
 
 def picture(screen: RenderableType) -> str:
-    """What stands on a terminal of 100 by 30, as SVG."""
+    """What stands on a terminal of 100 by 32, as SVG."""
     console = Console(
         record=True, file=io.StringIO(), width=COLUMNS, height=LINES, force_terminal=True, color_system="truecolor",
         highlight=False, legacy_windows=False, _environ={},
