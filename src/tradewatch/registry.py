@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -349,12 +350,18 @@ def _at_exit() -> None:
     """Send and mark what there is, but leave every gate as it is: the bot's threads run until the process is gone."""
     with _lock:
         watches = [watch for _, watch, _ in _watches.values()]
-    for watch in watches:
-        with failures.kept("shutdown"):
-            watch.stop(at_exit=True)
-    while _at_end:
-        with failures.kept("shutdown"):
-            _at_end.pop()()
+    # An interrupt ends one of them alone.
+    with ExitStack() as ending:
+        for end in _at_end:
+            ending.callback(_kept, end)
+        for watch in reversed(watches):
+            ending.callback(_kept, partial(watch.stop, at_exit=True))
+        _at_end.clear()
+
+
+def _kept(end: Callable[[], object]) -> None:
+    with failures.kept("shutdown"):
+        end()
 
 
 def _end_cleanly() -> None:

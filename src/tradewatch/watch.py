@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -354,16 +355,29 @@ class Watch:
             self._clients.release()
 
     def _end(self) -> None:
-        self._pauses.stop()
         deadline = time.monotonic() + _STOP_S
+        steps: list[Callable[[], None]] = [self._pauses.stop]
         if self._control is not None:
-            self._control.stop()
+            steps.append(self._control.stop)
+        steps += [self._end_safety, self._end_breaker, lambda: self._end_service(deadline), self._end_store]
+        # A second Ctrl-C ends the step that it meets alone: the others still book, mark and send what there is.
+        with ExitStack() as ending:
+            for step in reversed(steps):
+                ending.callback(step)
+
+    def _end_safety(self) -> None:
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
+
+    def _end_breaker(self) -> None:
         with failures.kept("breaker"):
             self._breaker.close()
+
+    def _end_service(self, deadline: float) -> None:
         if not self._service.stop(max(0.1, deadline - time.monotonic())):
             failures.warn("stop", "the last telemetry could not be sent in 2 s; the collector does not answer")
+
+    def _end_store(self) -> None:
         if self._store is not None:
             with failures.kept("store"):
                 self._store.close()

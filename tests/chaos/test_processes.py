@@ -318,3 +318,28 @@ def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector)
         assert said["dropped"]["spans"] >= 1
         assert said["dropped"]["logs"] >= 1
         assert said["dropped"]["metrics"] >= 1
+
+
+@pytest.mark.parametrize("where", ["_control.stop", "_safety_thread.stop", "_service.stop"])
+def test_a_second_interrupt_at_the_end_cuts_short_one_step_alone(
+    blocking, venue, make_bot, watch_over, tmp_path, monkeypatch, where
+):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    watch = watch_over(bot, clock=place.clock, state_dir=tmp_path / "state")
+    bot.exchange.create_order("BTC/USDT", "market", "buy", 1)
+    part, _, method = where.partition(".")
+    real = getattr(getattr(watch, part), method)
+
+    def interrupted(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(getattr(watch, part), method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tradewatch.registry._at_exit()
+    assert not watch.status().safety_alive
+    assert not watch.status().service_alive
+    tradewatch.uninstrument(bot)
+    again = watch_over(bot, clock=place.clock, state_dir=tmp_path / "state")
+    assert again.status().breaker.note is None
