@@ -14,7 +14,7 @@ bounded is still filling up, and `FILLING_MB` more are let pass.
 
     make soak              ten minutes
     make soak SECONDS=60   shorter
-    make soak LEAK=10      10 kB a second are kept for ever: memory must not be found flat
+    make soak LEAK=20      20 kB a second are kept for ever: memory must not be found flat
     python -m benchmarks.soak --json   for a machine to read
 """
 
