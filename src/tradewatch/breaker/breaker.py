@@ -20,7 +20,7 @@ from tradewatch.store import Store, StoreUnavailable
 
 _RETRY_NS = 1_000_000_000
 _LONGEST_REASON = 2000
-_MOST_PLACED = 10_000
+_MOST_PLACED = 2_000
 # Of what a disk out of reach keeps waiting; a program may ask for a resumption every second.
 _MOST_UNWRITTEN = 1000
 _MOST_AT_ONCE = 50

@@ -14,8 +14,8 @@ from tradewatch.model import Call, Fill, OrderReport
 from tradewatch.semconv import attributes as a
 from tradewatch.telemetry.otel import Value
 
-# Some 1 MB.
-_ORDERS = 5_000
+# Some 0.4 MB.
+_ORDERS = 2_500
 _WAITING = 1_000
 
 # Account and the venue's order id.
