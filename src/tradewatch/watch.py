@@ -164,7 +164,7 @@ class Watch:
         jobs: dict[str, Job] = {**self._outputs.jobs, "store": self._memory.run, "system": self._system.run}
         if self._follows is not None:
             jobs["following"] = Follower(self._follows, self._breaker).run
-        self._service = Service(jobs, self._close_outputs)
+        self._service = Service(jobs, lambda within_s: self._outputs.close(within_s, at_exit=self._at_exit))
         # A process beside the one that has the folder is halted with that one.
         control = Bot(self.name, self._breaker, self.status, self._safety.query, lambda: self.settings.in_force.limits)
         self._control = ControlSocket(self._folder, control) if self._folder is not None else None
@@ -387,9 +387,6 @@ class Watch:
 
     def _published(self) -> Sequence[Reading]:
         return self._safety.published
-
-    def _close_outputs(self, within_s: float) -> None:
-        self._outputs.close(within_s, at_exit=self._at_exit)
 
     def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
         try:

@@ -126,3 +126,31 @@ def test_a_process_without_a_free_file_does_not_spin(server, scrape, monkeypatch
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert scrape(server.url) == EXPECTED
         other.communicate(b"\n", 10)
+
+
+FORKED = """
+import os, socket, time
+from http import HTTPStatus
+from tradewatch.telemetry.pages import Page, PageServer
+server = PageServer(0, lambda request: Page(HTTPStatus.OK, b"here"))
+with socket.create_connection(("127.0.0.1", server.port), 20) as visitor:
+    while not server._visitors:
+        time.sleep(0.01)
+    ends, until = os.pipe()
+    if not (child := os.fork()):
+        server.forked()
+        os.close(until)
+        os.read(ends, 1)  # lives for as long as its parent
+        os._exit(0)
+    visitor.sendall(b"GET /metrics HTTP/1.1\\r\\n\\r\\n")
+    found = b""
+    while piece := visitor.recv(65_536):
+        found += piece
+print(found.endswith(b"\\r\\n\\r\\nhere"))
+server.stop()
+"""
+
+
+def test_a_forked_child_keeps_no_visitor_waiting():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\n", "")
