@@ -36,9 +36,12 @@ class Raising:
 @pytest.fixture(params=[Blocking, Raising])
 def broken(request):
     made = request.param()
+    made.providers = []
     yield made
     if isinstance(made, Blocking):
         made.over.set()
+    for provider in made.providers:
+        provider.shutdown()
 
 
 class Spans(SpanExporter):
@@ -72,6 +75,7 @@ def halted(watch, api, client):
 
 def test_an_exporter_of_spans(api, venue, make_bot, watch_over, broken, lenient):
     tracers = TracerProvider(shutdown_on_exit=False)
+    broken.providers.append(tracers)
     tracers.add_span_processor(SimpleSpanProcessor(Spans(broken)))
     place = venue()
     client = api.client(place)
@@ -88,6 +92,7 @@ def test_an_exporter_of_metrics(api, venue, make_bot, watch_over, broken, lenien
     reader = PeriodicExportingMetricReader(Metrics(broken), export_interval_millis=50)
     sound = InMemoryMetricReader()
     meters = MeterProvider([reader, sound], shutdown_on_exit=False)
+    broken.providers.append(meters)
     place = venue()
     client = api.client(place)
     watch = watch_over(make_bot(client), clock=place.clock, meter_provider=meters)

@@ -1,6 +1,7 @@
 """Histograms of a bot, end to end, on an application's provider and on ours: as the log, and gone with the bot."""
 
 import gc
+import weakref
 from collections import Counter
 
 import pytest
@@ -257,3 +258,33 @@ def test_percentiles_by_operation_are_those_of_prometheus_on_a_scrape(api, venue
     assert (told.calls, told.errors, buckets[float("inf")]) == (9, 1, 9)
     for q, shown in ((0.5, told.p50_s), (0.95, told.p95_s), (0.99, told.p99_s)):
         assert shown == pytest.approx(quantile_of_buckets(buckets, q), rel=1e-12)
+
+
+def test_an_application_that_forgets_its_provider_is_rid_of_it(venue, api, make_bot, watch_over):
+    """Also where a reader of it never comes again for what it was to be told a last time."""
+    provider = MeterProvider([InMemoryMetricReader(), InMemoryMetricReader()], shutdown_on_exit=False)
+    watch_over(make_bot(api.client(venue())), meter_provider=provider)
+    tradewatch.shutdown()
+    forgotten = weakref.ref(provider)
+    del provider
+    gc.collect()
+    assert forgotten() is None
+
+
+def test_a_reader_that_never_comes_does_not_have_others_tell_of_a_bot_that_is_gone(
+    venue, api, make_bot, watch_over, monkeypatch
+):
+    monkeypatch.setattr("tradewatch.telemetry.gauges._LONGEST_NS", 0)
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader, InMemoryMetricReader()], shutdown_on_exit=False)
+    watch_over(make_bot(api.client(venue())), meter_provider=provider)
+    tradewatch.shutdown()
+
+    def told():
+        data = reader.get_metrics_data()
+        return data is not None and any(scope.metrics for r in data.resource_metrics for scope in r.scope_metrics)
+
+    assert told()
+    told()
+    assert not told()
+    provider.shutdown()

@@ -319,7 +319,6 @@ GC_DURATION = _m(
     "histogram",
     "s",
     "A collection of Python's garbage collector: all threads of the bot stand still meanwhile.",
-    a.GC_GENERATION,
 )
 GC_COLLECTIONS = _m(
     "cpython.gc.collections",

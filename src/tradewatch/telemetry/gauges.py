@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic_ns
 
 import msgspec
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -19,19 +20,28 @@ from tradewatch.runtime import fork
 from tradewatch.runtime.failures import failures
 from tradewatch.semconv import METRICS, Metric, Reading
 
+# Twice as long as readers that send take from one time to the next, unless set otherwise.
+_LONGEST_NS = 120 * 10**9
 Published = Callable[[], Sequence[Reading]]
 # Called before each collection, until it returns False.
 Before = Callable[[], bool]
 
 
 class _Source(msgspec.Struct):
-    """Readings that are told until they are over: then as long as `before` has something that a reader did not hear."""
+    """Readings that are told until they are over: then as long as `before` has something that a reader did not hear.
+
+    `until_ns` bounds that: a reader that never comes must not have the others tell of a bot that is gone.
+    """
 
     extra: Mapping[str, str]
     before: Before
-    is_over: bool = False
+    until_ns: int | None = None
     is_told: bool = False
     is_silent: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.until_ns is not None
 
 
 class _Outlet:
@@ -47,7 +57,8 @@ class _Outlet:
             is_needed = False
             with failures.kept("metrics"):
                 is_needed = source.before()
-            if source.is_over and source.is_told and not is_needed:
+            is_late = source.until_ns is not None and monotonic_ns() > source.until_ns
+            if source.is_told and (is_late or not is_needed):
                 self.sources.pop(published, None)
             source.is_told = source.is_over
         return ()
@@ -105,11 +116,15 @@ class Gauges:
             outlet.sources.clear()
 
     def remove(self, provider: MeterProvider, published: Published) -> None:
-        """Report them a last time to each reader, as the histograms of the same watch."""
+        """Report them a last time to each reader that comes within two minutes, as the histograms of the same watch."""
         with self._lock:
             outlet = self._outlets.get(provider)
-            if outlet is not None and published in outlet.sources:
-                outlet.sources[published].is_over = True
+            source = outlet.sources.pop(published, None) if outlet is not None else None
+            if outlet is not None and source is not None:
+                # Of the watch itself nothing is kept: it has the provider, which whoever owns it may forget.
+                last = published()
+                source.until_ns = monotonic_ns() + _LONGEST_NS
+                outlet.sources[lambda: last] = source
                 outlet.follow()
 
 

@@ -1,6 +1,7 @@
 """Pauses of the garbage collector."""
 
 import gc
+import sys
 import time
 
 import pytest
@@ -18,26 +19,37 @@ def no_collections():
     gc.enable()
 
 
+def made():
+    cells = Cells()
+    pauses = GcPauses(cells)
+    pauses.cells = cells
+    return pauses
+
+
 @pytest.fixture
 def pauses(no_collections):
-    cells = Cells()
-    made = GcPauses(cells)
-    made.start()
-    yield cells
-    made.stop()
+    pauses = made()
+    pauses.start()
+    yield pauses
+    pauses.stop()
 
 
-def counted(cells):
-    return {cell.attributes[0][1]: cell.total for cell in cells.of(m.GC_DURATION)}
+def counted(made):
+    list(made.look())
+    [cell] = made.cells.of(m.GC_DURATION)
+    return cell.total, cell.sum_ns[0]
 
 
-def test_each_collection_is_counted_by_its_generation_with_the_time_that_it_took(pauses):
+def test_each_collection_is_counted_with_the_time_that_it_took(pauses):
     began = time.monotonic_ns()
     for generation in (0, 1, 2, 2):
         gc.collect(generation)
     took = time.monotonic_ns() - began
-    assert counted(pauses) == {"0": 1, "1": 1, "2": 2}
-    assert 0 < sum(cell.sum_ns[0] for cell in pauses.of(m.GC_DURATION)) <= took
+    count, sum_ns = counted(pauses)
+    assert count == 4
+    assert 0 < sum_ns <= took
+    gc.collect()
+    assert counted(pauses)[0] == 5
 
 
 def test_a_pause_is_as_long_as_the_collection(pauses):
@@ -49,44 +61,49 @@ def test_a_pause_is_as_long_as_the_collection(pauses):
     one.itself = one
     del one
     gc.collect()
-    [full] = [cell for cell in pauses.of(m.GC_DURATION) if cell.attributes[0][1] == "2"]
-    assert full.sum_ns[0] >= 50_000_000
+    assert counted(pauses)[1] >= 50_000_000
+
+
+def test_no_python_code_of_ours_runs_in_a_collection(pauses):
+    """Another thread could come in there, which CPython 3.11 does not bear in the middle of `ast.parse`."""
+    ran = []
+    sys.setprofile(lambda frame, event, argument: ran.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        gc.collect()
+    finally:
+        sys.setprofile(None)
+    assert ran == []
+    assert counted(pauses)[0] == 1
+
+
+def test_of_more_collections_than_are_kept_the_latest_are_counted(pauses):
+    for _ in range(3_000):
+        gc.collect(0)
+    count, sum_ns = counted(pauses)
+    assert count == 2_048
+    assert sum_ns > 0
 
 
 def test_after_the_end_nothing_of_ours_is_called(no_collections):
     before = list(gc.callbacks)
-    cells = Cells()
-    pauses = GcPauses(cells)
+    pauses = made()
     pauses.start()
     assert len(gc.callbacks) == len(before) + 1
+    gc.collect()
     pauses.stop()
     assert gc.callbacks == before
     pauses.stop()
     gc.collect()
-    assert set(counted(cells).values()) == {0}
+    assert counted(pauses)[0] == 1
 
 
 def test_one_that_was_under_way_at_the_start_is_no_pause(no_collections):
-    cells = Cells()
-    pauses = GcPauses(cells)
+    pauses = made()
     pauses._callback("stop", {"generation": 2})
-    assert set(counted(cells).values()) == {0}
-
-
-@pytest.mark.parametrize("info", [{"generation": 7}, {}])
-def test_a_failure_of_ours_is_told_later_and_reaches_nobody(no_collections, lenient, info):
-    """What raises in such a callback is printed to the bot's standard error."""
-    cells = Cells()
-    pauses = GcPauses(cells)
-    for _ in range(3):
-        pauses._callback("start", {})
-        pauses._callback("stop", info)
-    assert set(counted(cells).values()) == {0}
-    assert lenient == {}
-    assert len(list(pauses.look())) == 9
-    assert lenient == {"garbage collector": 1}
-    list(pauses.look())
-    assert lenient == {"garbage collector": 1}
+    assert counted(pauses)[0] == 0
+    pauses._callback("start", {"generation": 2})
+    pauses._callback("stop", {"generation": 2})
+    assert counted(pauses)[0] == 1
 
 
 def test_counts_are_the_interpreters(told, no_collections):
