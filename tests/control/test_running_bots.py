@@ -190,6 +190,35 @@ def test_a_bot_is_found_by_its_name_wherever_its_folder_is(bots, tmp_path):
     assert f"maker in {tmp_path / 'elsewhere'}" in complaint
 
 
+def test_a_folder_in_the_usual_place_does_not_make_another_name_of_it(bots):
+    """The name is what the bot says it is; a folder of this name may be another bot's, or one that died left it."""
+    bots.start("grid", state_dir=bots.folder("other"))
+    code, _, complaint = bots.run("halt", "other", "--reason", "x")
+    assert code == 3
+    assert "no bot 'other' runs here; those that run: grid in " in complaint
+    second = bots.start("grid")
+    code, _, complaint = bots.run("halt", "grid", "--reason", "x")
+    assert code == 2
+    assert complaint.startswith("Error: 2 bots named 'grid' run here")
+    second.kill()
+    second.wait()
+    assert bots.socket("grid").is_socket()
+    assert bots.json("halt", "grid", "--reason", "x")["state"] == "HALTED"
+    assert bots.json("status", "--state-dir", bots.folder("other"))["breaker"]["state"] == "HALTED"
+
+
+def test_a_state_folder_that_is_a_link_to_another_disk_is_one_bot(bots, tmp_path):
+    on_disk = tmp_path / "disk" / "grid"
+    on_disk.mkdir(parents=True)
+    bots.folder("grid").parent.mkdir(parents=True)
+    bots.folder("grid").symlink_to(on_disk)
+    bots.start("grid")
+    assert bots.json("halt", "grid", "--reason", "x")["state"] == "HALTED"
+    assert [each["bot"] for each in bots.json("status")] == ["grid"]
+    everywhere = [each["state_folder"] for each in bots.json("status", "--all")]
+    assert everywhere.count(str(bots.folder("grid"))) == 1
+
+
 def test_what_runs_in_another_home_is_neither_asked_nor_listed_and_can_be_reached(bots, tmp_path, other_home):
     """A bot of another home or user, of whatever name, is never the one that is meant by a name, or by none."""
     theirs = other_home.folder("grid")

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,16 @@ def said(connection, line=b""):
     answer = json.loads(connection.makefile("rb").readline())
     assert (answer.pop("bot"), answer.pop("pid")) == ("grid", os.getpid())
     return answer
+
+
+def test_a_user_without_a_home_reaches_a_bot_by_its_folder(folder, connect, monkeypatch):
+    def none():
+        raise RuntimeError("could not determine home directory")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    with tradewatch.instrument(object(), name="grid", port=None, state_dir=folder):
+        assert said(connect(), b'{"command": "halt", "reason": "x"}\n')["result"]["state"] == "HALTED"
 
 
 @pytest.mark.parametrize(

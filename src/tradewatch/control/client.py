@@ -120,7 +120,7 @@ def running(*, everywhere: bool = False) -> tuple[Found, ...]:
 def usual_folder(name: str) -> Path | None:
     """The usual state folder of a bot that has a socket there, where no bot has its state folder elsewhere.
 
-    So where all have theirs in the usual place, nobody but the bot that is meant has to be asked. None leaves it open.
+    So where all have theirs as their names say, nobody but the bot that is meant has to be asked. None leaves it open.
     """
     with suppress(RuntimeError, OSError):
         base = state_base().resolve()
@@ -138,7 +138,9 @@ def _usual() -> Iterator[Path]:
     with suppress(RuntimeError, OSError):
         base = state_base().resolve()
         yield from linked(base)
-        yield from (base / name for name in os.listdir(base) if os.path.lexists(base / name / SOCKET))
+        yield from (
+            Path(os.path.realpath(base / name)) for name in os.listdir(base) if os.path.lexists(base / name / SOCKET)
+        )
 
 
 def _listening() -> Iterator[Path]:

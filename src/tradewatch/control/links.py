@@ -1,4 +1,4 @@
-"""Links to state folders that are not in the usual place, so that their bots are found by name too.
+"""Links to state folders that are not where their bots' names say, so that these are found by name too.
 
 They stand in `<usual place>/.elsewhere`, one a folder, named by a hash of its path: no bot's own folder begins with a
 dot. One that a bot which died has left leads to a socket where nobody listens, or nowhere.
@@ -16,8 +16,8 @@ from tradewatch.runtime.places import state_base
 _NAME = ".elsewhere"
 
 
-def add(folder: Path) -> Path | None:
-    """Link to the folder of a bot that runs; the link, None where its folder is in the usual place.
+def add(folder: Path, bot: str) -> Path | None:
+    """Link to the folder of a bot that runs; the link, None where its folder is the usual one of its name.
 
     Raises:
         OSError: it cannot be made.
@@ -25,10 +25,10 @@ def add(folder: Path) -> Path | None:
     """
     from hashlib import blake2b
 
-    from tradewatch.store.folder import make_folder
+    from tradewatch.store.folder import make_folder, state_folder
 
     base, folder = state_base().resolve(), folder.resolve()
-    if folder.parent == base:
+    if folder == state_folder(bot).resolve():
         return None
     links = base / _NAME
     make_folder(links)

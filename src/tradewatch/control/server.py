@@ -73,7 +73,7 @@ class ControlSocket:
             return
         # Where this user has no home to write to, the bot is reached by its folder.
         with suppress(OSError, RuntimeError):
-            self._link = links.add(self._folder)
+            self._link = links.add(self._folder, self._bot.name)
         self._thread.start()
 
     def stop(self) -> None:
