@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from tradewatch.health import proc
@@ -75,19 +76,20 @@ class FileSystems:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._folders = tuple(folders)
-        # With the devices that were mounted there: to look for them takes as long as all the rest.
-        self._points: dict[str, int] = {}
+        self._devices: tuple[int | None, ...] = ()
+        self._points: tuple[str, ...] = ()
 
     def room(self) -> Iterator[Reading]:
-        """Used, free and reserved bytes, and the size, by mount point."""
-        if not self._points or any(os.stat(point).st_dev != device for point, device in self._points.items()):
-            self._points = {}
-            for folder in self._folders:
-                with suppress(OSError):  # of the working directory, it may have been removed
-                    point = _mountpoint(folder)
-                    self._points[point] = os.stat(point).st_dev
+        """Used, free and reserved bytes, and the size, by mount point; of one that cannot be read nothing."""
+        # To look for them takes as long as all the rest: only where something was mounted, or is so no more.
+        if (devices := tuple(map(_device, self._folders))) != self._devices:
+            self._devices = devices
+            self._points = tuple(dict.fromkeys(_mountpoints(self._folders)))
         for point in self._points:
-            found = os.statvfs(point)
+            try:
+                found = os.statvfs(point)
+            except OSError:
+                continue
             of, unit = (a.MOUNTPOINT.name, point), found.f_frsize
             used, reserved = found.f_blocks - found.f_bfree, found.f_bfree - found.f_bavail
             for state, blocks in (("used", used), ("free", found.f_bavail), ("reserved", reserved)):
@@ -95,8 +97,17 @@ class FileSystems:
             yield Reading(m.SYSTEM_FILESYSTEM_LIMIT, found.f_blocks * unit, (of,))
 
 
-def _mountpoint(folder: Path) -> str:
-    point = os.path.realpath(folder)
-    while not os.path.ismount(point):
-        point = os.path.dirname(point)
-    return point
+def _device(folder: Path) -> int | None:
+    for each in chain([folder], folder.parents):
+        with suppress(OSError):
+            return os.stat(each).st_dev
+    return None
+
+
+def _mountpoints(folders: Iterable[Path]) -> Iterator[str]:
+    for folder in folders:
+        with suppress(OSError):  # of the working directory, it may have been removed
+            point = os.path.realpath(folder)
+            while not os.path.ismount(point):
+                point = os.path.dirname(point)
+            yield point

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import threading
 from collections import namedtuple
 
@@ -180,6 +181,39 @@ def test_a_working_directory_that_was_removed_costs_the_others_nothing(told, tmp
     gone.rmdir()
     folders = [host.Path(), host.Path("/")]
     assert {key[1] for key in told(host.FileSystems(folders).room())} == {"/"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_file_system_that_comes_and_goes_costs_the_others_nothing(told, tmp_path):
+    place, there = tmp_path / "disk", host.FileSystems([host.Path("/"), tmp_path / "disk" / "logs"])
+
+    def points():
+        return {key[1] for key in told(there.room())}
+
+    place.mkdir()
+    before = points()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        assert points() == before | {str(place)}
+        assert told(there.room())["system.filesystem.limit", str(place)] == 64 * 1024
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    place.rmdir()
+    assert points() == points() == before
+
+
+@ON_LINUX
+def test_a_file_system_that_cannot_be_read_costs_the_others_nothing(told, monkeypatch):
+    statvfs, there = os.statvfs, host.FileSystems([host.Path("/proc/self"), host.Path("/")])
+
+    def broken(path):
+        if path != "/":
+            raise OSError("the disk is gone")
+        return statvfs(path)
+
+    monkeypatch.setattr(os, "statvfs", broken)
+    assert {key[1] for key in told(there.room())} == {"/"}
 
 
 OF_PROC = {
