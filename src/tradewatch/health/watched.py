@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,7 +24,7 @@ _PID_BYTES = 64
 
 
 class LogFiles:
-    """Sizes of files; None where a file is not there or is kept from us.
+    """Sizes of files; None where a file is not there, is kept from us, or is none (a folder, a pipe).
 
     Args:
         paths: the files.
@@ -34,11 +36,12 @@ class LogFiles:
     def look(self) -> Iterator[Reading]:
         """Look at one after the other."""
         for path in self.sizes:
-            try:
-                size = self.sizes[path] = os.stat(path).st_size
-            except OSError:
-                self.sizes[path] = None
-            else:
+            size = None
+            with suppress(OSError):
+                found = os.stat(path)
+                size = found.st_size if stat.S_ISREG(found.st_mode) else None
+            self.sizes[path] = size
+            if size is not None:
                 yield Reading(m.LOG_FILE_SIZE, size, ((a.FILE_PATH.name, path),))
 
 
@@ -114,11 +117,14 @@ class WatchedProcesses:
             ValueError: it holds no pid.
         """
         try:
-            with open(path, "rb") as file:
-                written_s, said = os.fstat(file.fileno()).st_mtime, file.read(_PID_BYTES)
+            with open(path, "rb", buffering=0, opener=_at_once) as file:
+                written_s, said = os.fstat(file.fileno()).st_mtime, file.read(_PID_BYTES) or b""
         except FileNotFoundError:
             return {}
-        pid = int(said.split()[0] if said.split() else b"")
+        first = said.split(maxsplit=1)[:1]
+        if not first or not first[0].isdigit():
+            raise ValueError("no pid")
+        pid = int(first[0])
         try:
             found = proc.stat(self._folder / str(pid))
         except (FileNotFoundError, ProcessLookupError):
@@ -177,6 +183,11 @@ class WatchedProcesses:
             return False
         first = proc.text(self._folder / str(pid) / "cmdline").partition("\0")[0]
         return os.path.basename(first) == name
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A pipe in the place of a file would keep every job of the service thread waiting for who writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _told(name: str, watched: _Watched, found: dict[int, proc.Stat]) -> Iterator[Reading]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -31,6 +32,14 @@ def test_sizes_of_log_files(tmp_path, told):
         ("tradewatch.log_file.size", missing): 1234, ("tradewatch.log_file.size", empty): 0
     }  # fmt: skip
     assert files.sizes == {there: None, empty: 0, missing: 1234}
+
+
+def test_what_is_no_file_has_no_size(tmp_path, told):
+    os.mkfifo(tmp_path / "pipe")
+    paths = [str(tmp_path), str(tmp_path / "pipe"), os.devnull]
+    files = LogFiles(paths)
+    assert told(files.look()) == {}
+    assert files.sizes == dict.fromkeys(paths)
 
 
 @pytest.fixture
@@ -92,12 +101,26 @@ def test_cpu_time_goes_on_over_a_restart(fake_proc, pid_file, told):
     assert told(watched.look()) == {(UP, pid_file.path): 0}
 
 
-@pytest.mark.parametrize("text", ["", "not a pid\n", "\x00\x01", "12x"])
+@pytest.mark.parametrize("text", ["", "not a pid\n", "\x00\x01", "12x", "-812", "+812", "8_12"])
 def test_a_file_without_a_pid_is_neither_up_nor_down(fake_proc, pid_file, told, text):
+    fake_proc.process(812, "redis-server")
     pid_file(text)
     watched = WatchedProcesses([], [pid_file.path], fake_proc.folder)
     assert told(watched.look()) == {}
     assert watched.up == {pid_file.path: None}
+
+
+def test_a_pipe_or_a_folder_for_a_pid_file_is_neither_and_keeps_nobody_waiting(fake_proc, tmp_path, told):
+    os.mkfifo(tmp_path / "pipe")
+    paths = [str(tmp_path / "pipe"), str(tmp_path)]
+    watched, seen = WatchedProcesses([], paths, fake_proc.folder), []
+    looking = threading.Thread(target=lambda: seen.append(told(watched.look())), daemon=True)
+    looking.start()
+    looking.join(30)
+    assert seen == [{}]
+    with open(tmp_path / "pipe", "r+b", buffering=0):  # somebody has it open, and has written nothing
+        assert told(watched.look()) == {}
+    assert watched.up == dict.fromkeys(paths)
 
 
 def test_where_other_users_processes_are_hidden_nothing_is_said_of_one_that_is_not_seen(fake_proc, pid_file, told):
