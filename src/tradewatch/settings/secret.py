@@ -20,9 +20,8 @@ def read_secret(path: str) -> str:
     """
     try:
         # A pipe would keep the bot waiting for whoever writes into it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as stream:
-            mode = os.fstat(descriptor).st_mode
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+            mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise ValueError("it is no file")
             data = stream.read(MAX_BYTES + 1)

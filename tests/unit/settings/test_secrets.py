@@ -94,9 +94,11 @@ def test_line_ends_of_any_kind_and_a_mark_of_the_encoding_are_no_part_of_it(secr
 
 def test_what_is_no_file_is_refused_and_nobody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
+    before = os.listdir("/dev/fd")
     for name, what in (("pipe", "it is no file"), (".", "a file that cannot be read"), ("none", "No such file")):
         with pytest.raises(SettingsError, match=what):
             in_force(f"otlp_headers_file: {name}", tmp_path)
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 def test_a_secret_that_every_user_can_read_is_warned_of(secret, caplog):
