@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from tradewatch.runtime.scrub import MASK
+
 LAST_PORT = 65_535
 PREFIX = "TRADEWATCH_"
 _MOST_WATCHED = 20
@@ -171,6 +173,16 @@ PROFILES: Mapping[Profile, Mapping[str, Any]] = {
 }
 
 
+class Secret(str):
+    """A text that no `repr` shows: not that of the tree either, as a crash report has it that lists local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """A mask."""
+        return repr(MASK)
+
+
 class Field(msgspec.Struct, frozen=True):
     """A setting of the tree, without its value: `key` is its path, `type` what msgspec checks."""
 
@@ -218,6 +230,8 @@ class Field(msgspec.Struct, frozen=True):
             ValueError: it is none that is accepted.
         """
         found = msgspec.convert(value, self.type)
+        if self.is_secret and found is not None:
+            return Secret(found)
         if isinstance(found, float) and not math.isfinite(found):
             raise ValueError(found)
         return found

@@ -142,7 +142,9 @@ def test_nobody_is_shown_it(secret, tmp_path):
     assert [done.exit_code for done in shown[2:]] == [1, 1]
     assert "wrong.yaml:1:15: otlp_headers ***; accepted: name=value, several with commas between" in shown[2].stderr
     chosen = in_force(f"otlp_headers: '{HEADERS}'", tmp_path)
-    written = str(msgspec.json.encode(chosen.listed)) + "".join(done.output for done in shown)
+    written = str(msgspec.json.encode(chosen.listed)) + repr(chosen) + "".join(done.output for done in shown)
+    written += repr(in_force(TRADEWATCH_OTLP_HEADERS=HEADERS))
+    written += repr(in_force(TRADEWATCH_OTLP_HEADERS_FILE=str(secret())))
     assert TOKEN not in written
     assert "Bearer" not in written
     # Wherever else it turns up; a tenant's name is no key.
