@@ -181,7 +181,7 @@ def telemetry(providers: Providers, journal: Journal, emitter: Emitter, fold: Fo
 
 def system(system: health.System) -> System:
     """How process and host are."""
-    return System(system.cpu, system.memory_bytes, system.loops.lags(), dict(system.logs.sizes), system.processes.up)
+    return System(system.cpu, system.memory_bytes, system.loops.lags(), system.log_files, system.processes)
 
 
 def notes(

@@ -46,8 +46,6 @@ class System:
         folder: /proc.
         blocks: /sys/block.
 
-    Attributes:
-        cpu: what the process used between the last two looks, of one core; None before.
     """
 
     def __init__(
@@ -62,12 +60,13 @@ class System:
         folder: Path = proc.PROC,
         blocks: Path = host.BLOCKS,
     ) -> None:
-        self.logs, self.processes, self.loops = logs, processes, loops
+        self.loops = loops
+        self._logs, self._processes = logs, processes
         self._bounded = bounded
         self._seen: tuple[Reading, ...] = ()
         self._seen_ns = 0
         self._used: tuple[int, int] | None = None
-        self.cpu: float | None = None
+        self._cpu: float | None = None
         self._parts: Sequence[Part] = (
             process.cpu,
             *(partial(part, folder) for part in (process.memory, process.life, process.files, process.disk)),
@@ -105,7 +104,7 @@ class System:
                 failures.note("system", error)
         used = time.monotonic_ns(), time.process_time_ns()
         if self._used is not None:
-            self.cpu = (used[1] - self._used[1]) / (used[0] - self._used[0])
+            self._cpu = (used[1] - self._used[1]) / (used[0] - self._used[0])
         self._used = used
         self._seen = tuple(self._bounded(found))
         self._seen_ns = time.monotonic_ns()
@@ -116,12 +115,32 @@ class System:
         yield from self.loops.readings()
 
     @property
+    def cpu(self) -> float | None:
+        """What the process used between the last two looks, of one core; None before."""
+        return self._cpu if self._holds() else None
+
+    @property
     def memory_bytes(self) -> int | None:
         """What the bot's process has in RAM."""
         return next((int(each.value) for each in self._last() if each.metric is m.PROCESS_MEMORY), None)
 
+    @property
+    def log_files(self) -> dict[str, int | None]:
+        """Sizes by path; None where one is missing."""
+        return dict(self._logs.sizes) if self._holds() else dict.fromkeys(self._logs.sizes)
+
+    @property
+    def processes(self) -> dict[str, bool | None]:
+        """Whether each runs; None where it cannot be told."""
+        up = self._processes.up
+        return up if self._holds() else dict.fromkeys(up)
+
     def _last(self) -> tuple[Reading, ...]:
-        return self._seen if time.monotonic_ns() - self._seen_ns < _OLD_NS else ()
+        return self._seen if self._holds() else ()
+
+    def _holds(self) -> bool:
+        """Whether what was seen last is how things are."""
+        return time.monotonic_ns() - self._seen_ns < _OLD_NS
 
 
 def looked_at(

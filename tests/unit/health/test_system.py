@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tradewatch import status
 from tradewatch.health import GcPauses, LogFiles, Loops, System, WatchedProcesses, system
 from tradewatch.telemetry.cardinality import Cardinality
 from tradewatch.telemetry.cell import Cells
@@ -17,6 +19,10 @@ def made(folder=Path("/proc"), blocks=Path("/sys/block"), **changes):
         "folder": folder, "blocks": blocks,
     }  # fmt: skip
     return System(**parts | changes)
+
+
+def said(found):
+    return msgspec.structs.astuple(status.system(found))
 
 
 def names(found):
@@ -55,13 +61,17 @@ async def test_a_file_in_another_format_is_a_failure_of_ours_that_costs_nothing_
     assert lenient == {"system": 1}
 
 
-async def test_what_was_seen_long_ago_is_not_how_things_are(monkeypatch):
-    found = made()
+async def test_what_was_seen_long_ago_is_not_how_things_are(monkeypatch, fake_proc, tmp_path):
+    log = tmp_path / "bot.log"
+    log.write_text("line")
+    found = made(logs=LogFiles([str(log)]), processes=WatchedProcesses(["init"], [], fake_proc.folder))
+    await found.look()
     await found.look()
     assert names(found) >= ON_EVERY_UNIX
+    assert said(found)[3:] == ({str(log): 4}, {"init": True})
     monkeypatch.setattr(system, "_OLD_NS", 0)
     assert names(found) == set()
-    assert found.memory_bytes is None
+    assert said(found) == (None, None, {}, {str(log): None}, {"init": None})
 
 
 async def test_cpu_is_what_was_used_between_two_looks():
