@@ -70,14 +70,17 @@ def _perform(request: Request, user: str, bot: Bot, gone: Callable[[], bool]) ->
             return bot.status()
         case HaltAsked():
             before = bot.breaker.status().state
-            bot.breaker.halt(_who(request.by, user), _why(request.reason), channel="control")
+            # A script whose reason came out empty wants the halt nonetheless.
+            bot.breaker.halt(_who(request.by, user), request.reason, channel="control")
             return _change(before, bot.breaker)
         case ResumeAsked():
             # A halt that comes late is still a halt. A resumption is for whoever looked, and looked then.
             if gone():
                 raise CannotAnswer("whoever asked has not waited")
+            if not request.reason.strip():
+                raise CannotAnswer("a reason is needed, for whoever looks later")
             before = bot.breaker.status().state
-            bot.breaker.resume(_who(request.by, user), _why(request.reason), channel="control")
+            bot.breaker.resume(_who(request.by, user), request.reason, channel="control")
             return _change(before, bot.breaker)
         case QueryAsked():
             return bot.query(request.expr)
@@ -100,12 +103,6 @@ def _who(given: str | None, user: str) -> str:
     """Who asks: a name that was told stands beside the user whose process it was, never in its place."""
     told = " ".join((given or "").split())[:_LONGEST_NAME]
     return f"{told} ({user})" if told and told != user else user
-
-
-def _why(reason: str) -> str:
-    if not reason.strip():
-        raise CannotAnswer("a reason is needed, for whoever looks later")
-    return reason
 
 
 def _change(before: str, breaker: Breaker) -> Change:
