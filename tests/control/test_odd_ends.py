@@ -31,7 +31,7 @@ def test_two_halts_at_once_are_both_kept_and_one_is_in_force(bots):
     assert (breaker["state"], breaker["reason"]) == ("HALTED", first["reason"])
 
 
-@pytest.mark.parametrize("reason", [b"\xff\xfe news", "x" * 100_000, "two\nlines\x1b[31m"])
+@pytest.mark.parametrize("reason", [b"\xff\xfe news", "x" * 100_000, "two\nlines\x1b[31m", "", " \n"])
 def test_a_halt_passes_whatever_is_in_its_reason(bots, reason):
     bots.start("grid")
     done = subprocess.run(
@@ -44,7 +44,23 @@ def test_a_halt_passes_whatever_is_in_its_reason(bots, reason):
     assert (done.returncode, done.stderr) == (0, b"")
     breaker = bots.json("status", "grid")["breaker"]
     assert breaker["state"] == "HALTED"
-    assert breaker["reason"][-4:] in ("news", "xxxx", "[31m")
+    assert breaker["reason"][-4:] in ("news", "xxxx", "[31m", "iven")  # an empty one is 'no reason given'
+
+
+def test_a_folder_that_the_system_refuses_is_said_to_be_so(bots, tmp_path):
+    loop, long = tmp_path / "loop", "x" * 300
+    loop.symlink_to(loop)
+    for command in ("halt", "resume"):
+        for folder in (loop, tmp_path / long):
+            code, said, complaint = bots.run(command, "--state-dir", folder, "--reason", "x")
+            assert (code, said) == (1, "")
+            assert complaint.startswith(f"Error: no bot can be reached in {folder}: ")
+    assert bots.run("audit", "--state-dir", tmp_path / long)[::2] == (
+        1, f"Error: nothing was ever kept in {tmp_path / long}\n"
+    )  # fmt: skip
+    code, said, complaint = bots.run("audit", long)
+    assert (code, said) == (3, "")
+    assert complaint.startswith(f"Error: no bot '{long}' runs here")
 
 
 @pytest.mark.parametrize("why", ["", "  "])

@@ -205,6 +205,10 @@ def test_a_folder_in_the_usual_place_does_not_make_another_name_of_it(bots):
     assert bots.socket("grid").is_socket()
     assert bots.json("halt", "grid", "--reason", "x")["state"] == "HALTED"
     assert bots.json("status", "--state-dir", bots.folder("other"))["breaker"]["state"] == "HALTED"
+    code, said, complaint = bots.run("audit", "grid")
+    assert (code, said) == (2, "")
+    assert f"a bot named 'grid' runs with another state folder than {bots.folder('grid')}" in complaint
+    assert [each["after"] for each in bots.json("audit", "--state-dir", bots.folder("other"))] == ["HALTED"]
 
 
 def test_a_state_folder_that_is_a_link_to_another_disk_is_one_bot(bots, tmp_path):

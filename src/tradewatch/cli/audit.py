@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 
 from tradewatch.breaker import ACTION, Action
 from tradewatch.cli import bots
+from tradewatch.control.client import running
 from tradewatch.store import StoreUnavailable, decode, rows_of, state_folder
 
 
@@ -39,7 +41,7 @@ def audit(arguments: Sequence[str], prog: str) -> int:
     parser.as_json("One line of JSON: a list, oldest first.")
     given = parser.read(arguments)
     folder = _folder(given.name, given.state_dir)
-    if not (folder / "events.db").exists():
+    if not _is_kept(folder):
         raise bots.ended(bots.FAILED, f"nothing was ever kept in {folder}")
     found: list[Entry] = []
     damage = None
@@ -65,6 +67,14 @@ def _folder(name: str | None, state_dir: Path | None) -> Path:
     if state_dir is None and name is not None:
         with suppress(StoreUnavailable):  # no home
             kept = state_folder(name)
-            if (kept / "events.db").exists():
+            if _is_kept(kept):
+                # One of that name may run with another folder: whoever asks after its halt must not read an old log.
+                if any(bot.name == name and bot.folder != kept.resolve() for bot in running()):
+                    what = f"a bot named {name!r} runs with another state folder than {kept}"
+                    raise bots.ended(bots.USAGE, f"{what}, which has a log too: say which with --state-dir")
                 return kept
     return bots.folder_of(name, state_dir)
+
+
+def _is_kept(folder: Path) -> bool:
+    return os.path.exists(folder / "events.db")

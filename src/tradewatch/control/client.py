@@ -37,7 +37,7 @@ class NotRunning(Exception):  # noqa: N818 - it names a state
 
 
 class NotAllowed(Exception):  # noqa: N818 - it names what happened
-    """The socket, or its folder, is another user's."""
+    """The socket, or its folder, is another user's, or the system refuses to reach it."""
 
 
 class Answer:
@@ -182,5 +182,7 @@ def _connected(folder: Path, within_s: float) -> socket.socket:
                 raise NotAllowed(f"{folder} is another user's: ask as that user") from None
             case TimeoutError() | BlockingIOError():
                 raise Unanswered(f"the bot of {folder} runs and takes no connection") from None
+            case OSError():
+                raise NotAllowed(f"no bot can be reached in {folder}: {error.strerror or error}") from None
         raise
     return connection
