@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -140,6 +141,46 @@ def test_what_answers_and_is_no_bot_is_told_so(bots, tmp_path, answer):
     assert line.startswith(
         "Error: the bot of " if not answer else f"Error: what answers in {folder} is no bot of this "
     )
+
+
+@pytest.mark.parametrize("result", [{}, [1], {"breaker": {"state": "ACTIVE"}, "safety_alive": True}])
+def test_a_bot_of_another_version_is_told_so_and_keeps_no_other_away(bots, result):
+    """After an update the bots that run are those of before, until they are started again."""
+    bots.start("grid")
+    folder = bots.folder("old")
+    folder.mkdir()
+    said = json.dumps({"bot": "old", "pid": 1, "result": result}).encode() + b"\n"
+
+    def answering():
+        with suppress(OSError):
+            while True:
+                asking, _ = listening.accept()
+                with asking:
+                    asking.makefile().readline()
+                    asking.sendall(said)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        descriptor = os.open(folder, os.O_RDONLY)  # the whole path may be too long for a socket
+        listening.bind(f"/proc/self/fd/{descriptor}/tradewatch.sock")
+        os.close(descriptor)
+        listening.listen()
+        thread = threading.Thread(target=answering, daemon=True)
+        thread.start()
+        why = "Error: old answers as another version of tradewatch does: "
+        changes = (["halt", "old", "--reason", "x"], ["resume", "old", "--reason", "x"])
+        for command in (["status", "old"], ["limits", "old"], ["query", "old", "up"], ["top", "old"], *changes):
+            code, shown, complaint = bots.run(*command)
+            assert (code, shown) == (1, "")
+            lines = complaint.splitlines()
+            assert lines[0].startswith(why)
+            unknown = ["Whether it did as it was told is not known: ask for its status."]
+            assert lines[1:] == (unknown if command in changes else [])
+        code, shown, complaint = bots.run("status")
+        assert code == 1
+        assert [line.split()[0] for line in shown.splitlines()] == ["grid"]
+        assert complaint.startswith(why)
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(("then", "expected"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 0)])

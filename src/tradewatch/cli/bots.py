@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tradewatch.control.client import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOT_RUNNING, UNANSWERED, HALTED = 1, 2, 3, 4, 5
 # Of other homes' and users' bots, so many are named where none of this one is meant.
 _MOST_NAMED = 5
+ANOTHER_VERSION = "answers as another version of tradewatch does: use the command of that one, or start the bot again"
 _EXIT_CODES = """\
 exit codes:
   0  done; of status: every bot that was asked for is ACTIVE
@@ -138,6 +140,15 @@ def asked(folder: Path, request: Mapping[str, str | None], timeout: float) -> An
     if answer.error is not None:
         raise ended(FAILED, f"{answer.bot}: {answer.error}")
     return answer
+
+
+@contextmanager
+def understood(bot: str) -> Iterator[None]:
+    """Ends the command where an answer has another shape: that bot may be older than an update of tradewatch."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ended(FAILED, f"{bot} {ANOTHER_VERSION}") from None
 
 
 def ended(code: int, why: str) -> SystemExit:

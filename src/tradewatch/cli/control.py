@@ -33,13 +33,14 @@ def status(arguments: Sequence[str], prog: str) -> int:
     if given.name is None and given.state_dir is None:
         return _all(given.timeout, everywhere=given.everywhere, as_json=given.as_json)
     answer = bots.asked(bots.folder_of(given.name, given.state_dir), {"command": "status"}, given.timeout)
-    if given.as_json:
-        bots.say_json(answer.result)
-    else:
-        from tradewatch.cli.top import print_once
+    with bots.understood(answer.bot):
+        if given.as_json:
+            bots.say_json(answer.result)
+        else:
+            from tradewatch.cli.top import print_once
 
-        print_once(answer.result)
-    return _code(answer.result)
+            print_once(answer.result)
+        return _code(answer.result)
 
 
 def _all(timeout: float, *, everywhere: bool, as_json: bool) -> int:
@@ -59,13 +60,18 @@ def _all(timeout: float, *, everywhere: bool, as_json: bool) -> int:
             codes.append(bots.FAILED)
             bots.say([f"Error: {answer.bot}: {answer.error}"], err=True)
             continue
-        codes.append(_code(answer.result))
-        if as_json:
-            statuses.append(answer.result)
-        else:
-            from tradewatch.cli.top import in_one_line
+        try:
+            with bots.understood(answer.bot):
+                code = _code(answer.result)
+                if as_json:
+                    statuses.append(answer.result)
+                else:
+                    from tradewatch.cli.top import in_one_line
 
-            bots.say([f"{answer.bot} {in_one_line(answer.result)}"])
+                    bots.say([f"{answer.bot} {in_one_line(answer.result)}"])
+        except SystemExit:
+            code = bots.FAILED
+        codes.append(code)
     if as_json:
         bots.say_json(statuses)
     if not codes:
@@ -110,19 +116,27 @@ def _change(command: str, arguments: Sequence[str], prog: str, what: str) -> int
     except KeyboardInterrupt:
         bots.say([_NOT_KNOWN], err=True)
         raise
-    now = answer.result
-    if given.as_json:
+    try:
+        with bots.understood(answer.bot):
+            _say_change(answer.bot, answer.result, as_json=given.as_json)
+    except SystemExit:
+        bots.say([_NOT_KNOWN], err=True)
+        raise
+    return 0
+
+
+def _say_change(bot: str, now: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
         bots.say_json(now)
-        return 0
+        return
     already = " already" if now["before"] == now["state"] else ""
-    bots.say([f"{answer.bot} is{already} {bots.coloured(now['state'])}"])
+    bots.say([f"{bot} is{already} {bots.coloured(now['state'])}"])
     lines = [f"by {now['by']}: {now['reason']}", f"since {bots.moment(now['since_ns'])}"]
     if now["state"] == "HALTED":
         lines.append("confirmed" if now["confirmed"] else f"not confirmed yet: {now['not_confirmed']}")
     if now["unknown"]:
         lines.append(f"{now['unknown']} orders may or may not be at the venue: look at the account")
     bots.say(lines)
-    return 0
 
 
 _LONGEST_REASON = 4000
@@ -145,14 +159,16 @@ def query(arguments: Sequence[str], prog: str) -> int:
     if len(given.words) not in (1, 2):
         parser.error("accepted: EXPR, or NAME and EXPR; quote the expression")
     folder = bots.folder_of(given.words[0] if len(given.words) == 2 else None, given.state_dir)
-    found = bots.asked(folder, {"command": "query", "expr": given.words[-1]}, given.timeout).result
-    bots.say((f"note: {note}" for note in found["notes"]), err=True)
-    if given.as_json:
-        bots.say_json(found)
-    elif found["value"] is not None:
-        bots.say([str(found["value"])])
-    else:
-        bots.say(f"{_series(each['labels'])} {each['value']}" for each in found["elements"])
+    answer = bots.asked(folder, {"command": "query", "expr": given.words[-1]}, given.timeout)
+    with bots.understood(answer.bot):
+        found = answer.result
+        bots.say((f"note: {note}" for note in found["notes"]), err=True)
+        if given.as_json:
+            bots.say_json(found)
+        elif found["value"] is not None:
+            bots.say([str(found["value"])])
+        else:
+            bots.say(f"{_series(each['labels'])} {each['value']}" for each in found["elements"])
     return 0
 
 
@@ -176,10 +192,11 @@ def limits(arguments: Sequence[str], prog: str) -> int:
     if given.as_json:
         bots.say_json(answer.result)
         return 0
-    for each in answer.result["limits"]:
-        value, default, unit = each["value"], each["default"], each["unit"]
-        otherwise = "" if value == default else f", by default {_valued(default, unit)}"
-        bots.say([f"{each['name']:<16} {_valued(value, unit)}{otherwise}: {each['meaning']}"])
+    with bots.understood(answer.bot):
+        for each in answer.result["limits"]:
+            value, default, unit = each["value"], each["default"], each["unit"]
+            otherwise = "" if value == default else f", by default {_valued(default, unit)}"
+            bots.say([f"{each['name']:<16} {_valued(value, unit)}{otherwise}: {each['meaning']}"])
     return 0
 
 

@@ -48,7 +48,9 @@ def top(arguments: Sequence[str], prog: str) -> int:
     parser.reached()
     given = parser.read(arguments)
     folder = bots.folder_of(given.name, given.state_dir)
-    first = _status(bots.asked(folder, _ASK, given.timeout).result)
+    answer = bots.asked(folder, _ASK, given.timeout)
+    with bots.understood(answer.bot):
+        first = _status(answer.result)
     console = Console(highlight=False)
     # The terminal is to be left as it was.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -109,7 +111,10 @@ def _next(folder: Path, timeout: float) -> Status | str:
         answer = ask(folder, _ASK, timeout)
     except Unanswered:
         return f"does not answer, for {math.ceil(timeout)} s and more"
-    return _status(answer.result) if answer.error is None else answer.error
+    try:
+        return _status(answer.result) if answer.error is None else answer.error
+    except msgspec.ValidationError:  # another one has been started in its place
+        return bots.ANOTHER_VERSION
 
 
 def _status(result: Any) -> Status:
