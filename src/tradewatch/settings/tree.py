@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _text(
             "the bot's name, of its state folder and as `service.name`; its class's unless set, or the script's under "
             "opentelemetry-instrument",
-            "letters, digits, '-', '_' and '.', at least one letter or digit",
+            "a text with a letter or a digit; what is none of these and no '-', '_' or '.' in it becomes '-'",
             "grid-1",
         ),
     ] = None
