@@ -59,8 +59,8 @@ def test_process_says_what_is_known_what_is_missing_and_what_is_down(made):
     )  # fmt: skip
     said = "12% of a core · 130.4 MB · loop lag 1.8s · bot.log 2.5 MB · gone.log missing · postgres up · feed.pid DOWN"
     assert f"{said} · redis ?" in " ".join(shown(made.status(system=system), 132).split())
-    unknown = System(loops={"bot": 0.25})
-    assert "– of a core · – · loop lag 250ms" in shown(made.status(system=unknown), 80, 24)
+    unknown = System(loops={"bot": 0.25}, log_files={"bot.log": None}, processes={"redis": None})
+    assert "– of a core · – · loop lag 250ms · bot.log ? · redis ?" in shown(made.status(system=unknown), 80, 24)
     assert "process" not in shown(made.status(), 120)
 
 

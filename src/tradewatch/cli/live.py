@@ -256,10 +256,10 @@ def _process(status: Status, detail: int) -> Iterable[RenderableType]:
     if now.loops:
         slowest = max(now.loops.values())
         text.append(" · loop lag ").append(duration(slowest), _speed(slowest))
+    # Without a look of late nothing is known of a file.
+    none = "missing" if now.cpu is not None or now.memory_bytes is not None else "?"
     for path, size in now.log_files.items():
-        text.append(
-            f" · {basename(path)} {'missing' if size is None else _size(size)}", "yellow" if size is None else ""
-        )
+        text.append(f" · {basename(path)} {none if size is None else _size(size)}", "yellow" if size is None else "")
     for name, up in now.processes.items():
         text.append(f" · {basename(name)} {'?' if up is None else 'up' if up else 'DOWN'}", "" if up else "bold red")
     yield from _heading("process") if detail else ()
