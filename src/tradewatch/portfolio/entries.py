@@ -97,8 +97,7 @@ class Entries:
             return False
         self._blocks.append([entry])
         self._firsts.append(entry.key)
-        if len(self._blocks) > _IN_FULL:
-            self._keep(len(self._blocks) - 1 - _IN_FULL, self.read(len(self._blocks) - 1 - _IN_FULL))
+        self._write_one()
         return True
 
     def insert(self, entry: Entry) -> int:
@@ -116,6 +115,7 @@ class Entries:
         self._firsts.insert(at + 1, half[0].key)
         self._keep(at, entries[:BLOCK])
         self._keep(at + 1, half)
+        self._write_one()
         return at
 
     def remove(self, key: Key) -> tuple[Entry, int]:
@@ -144,6 +144,12 @@ class Entries:
         del self._blocks[0], self._firsts[0]
         self._count -= len(found)
         return found
+
+    def _write_one(self) -> None:
+        """There is a block more: one is no longer among the last."""
+        block = len(self._blocks) - 1 - _IN_FULL
+        if block >= 0 and isinstance(self._blocks[block], list):
+            self._keep(block, self.read(block))
 
     def _keep(self, block: int, entries: list[Entry]) -> None:
         in_full = block >= len(self._blocks) - _IN_FULL

@@ -1,5 +1,6 @@
 """What is kept of fills and orders is small and bounded, and says what a replay of everything would."""
 
+import random
 from decimal import Decimal
 
 import msgspec
@@ -236,6 +237,15 @@ def test_of_a_fill_that_is_not_among_the_last_little_is_kept(clock):
     kept = portfolio._ledger._orders[where]
     assert (len(kept._at_hand), len(kept._written)) == (128, 2_000 - 128)
     assert max(map(len, kept._written.values())) < 64
+
+
+def test_little_is_kept_also_of_fills_that_come_in_some_disorder(clock):
+    portfolio, chance = new(clock), random.Random(1)
+    clock.pass_s(10_000)
+    for n in range(5_000):
+        portfolio.fill(fill("buy", 1, 100, n + chance.randrange(60), trade=str(n), order=f"o{n}"))
+    blocks = portfolio._ledger.books[("main", "BTC/USDT")]._entries._blocks
+    assert [type(each) for each in blocks] == [bytes] * (len(blocks) - 4) + [list] * 4
 
 
 def test_a_page_of_fills_from_newest_to_oldest_is_bounded_too(clock, monkeypatch):
