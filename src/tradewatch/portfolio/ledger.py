@@ -102,7 +102,12 @@ class Ledger:
         if book.may_have_had(fill.venue_ns):
             self.undecidable += 1
             return None
-        order = self._order((fill.account, fill.market), fill.order_id)
+        where = (fill.account, fill.market)
+        orders = self._orders.get(where)
+        if orders is not None and orders.stood(fill.order_id):
+            self.undecidable += 1
+            return None
+        order = self._order(where, fill.order_id)
         if _settle(book, order):
             self.undecidable += 1
             return None
@@ -160,8 +165,8 @@ class Ledger:
         orders = self._orders.get(where)
         if orders is None:
             orders = self._orders[where] = Orders()
-        order, forgotten_id = orders.open(order_id)
-        if forgotten_id is not None:
+        order, forgotten = orders.open(order_id)
+        for forgotten_id in forgotten:
             self.provisional.pop((*where, forgotten_id), None)
             self.unpriced.pop((*where, forgotten_id), None)
         return order

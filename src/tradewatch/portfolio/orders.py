@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 
 import msgspec
 
 from tradewatch.model import OrderReport, Side
 from tradewatch.portfolio.arithmetic import ZERO, add, is_bookable, multiply, subtract
 from tradewatch.portfolio.entries import Key
+from tradewatch.portfolio.identities import Identities, Identity
 
 # A report about an order that was told of before these many others of its market cannot be booked: some 10 MB.
 REMEMBERED_ORDERS = 50_000
+# Of orders before those it is known that they were: 2 MB. Orders are forgotten so many at a time.
+_FORGOTTEN_ORDERS = 100_000
+_AT_A_TIME = 32
 # The latest are at hand; each other one is a text in MessagePack.
 _AT_HAND = 128
 
@@ -78,21 +83,31 @@ class Order(msgspec.Struct, gc=False, array_like=True):
 
 
 class Orders:
-    """The orders of one market that were told of last, up to `REMEMBERED_ORDERS`."""
+    """The orders of one market that were told of last, `REMEMBERED_ORDERS` and few more; of others, that they were."""
 
     def __init__(self) -> None:
         self._at_hand: dict[str, Order] = {}
         self._written: dict[str, bytes] = {}
-        self._forgotten_to_ns: int | None = None
+        self._forgotten = Identities(_FORGOTTEN_ORDERS)
 
     def may_have_had(self, order_id: str, venue_ns: int) -> bool:
-        """Whether an order that was told of at this time may have been forgotten."""
+        """Whether trades of an order that was told of at this time may have been forgotten.
+
+        So it is of one that was forgotten and has traded again since.
+        """
+        if _identity(order_id) in self._forgotten or self.stood(order_id):
+            return True
         if order_id in self._at_hand or order_id in self._written:
             return False
-        return self._forgotten_to_ns is not None and venue_ns <= self._forgotten_to_ns
+        forgotten_to_ns = self._forgotten.forgotten_to_ns
+        return forgotten_to_ns is not None and venue_ns <= forgotten_to_ns
 
-    def open(self, order_id: str) -> tuple[Order, str | None]:
-        """An order, a new one where none is remembered; and the id of the one that was forgotten for it.
+    def stood(self, order_id: str) -> bool:
+        """Whether an order was forgotten that stood provisionally: its trades would be booked beside that."""
+        return _identity(order_id, stood=True) in self._forgotten
+
+    def open(self, order_id: str) -> tuple[Order, tuple[str, ...]]:
+        """An order, a new one where none is remembered; and the ids of those that were forgotten for it.
 
         What is changed of it must be changed before the next one is asked for.
         """
@@ -104,12 +119,26 @@ class Orders:
         if len(self._at_hand) > _AT_HAND:
             oldest_id = next(iter(self._at_hand))
             self._written[oldest_id] = _encode(self._at_hand.pop(oldest_id))
-        if len(self._at_hand) + len(self._written) <= REMEMBERED_ORDERS:
-            return order, None
-        forgotten_id = next(iter(self._written))
-        last_ns = _decode(self._written.pop(forgotten_id)).last_ns
-        self._forgotten_to_ns = max(last_ns, self._forgotten_to_ns or last_ns)
-        return order, forgotten_id
+        if len(self._at_hand) + len(self._written) < REMEMBERED_ORDERS + _AT_A_TIME:
+            return order, ()
+        return order, self._forget(tuple(islice(self._written, _AT_A_TIME)))
+
+    def _forget(self, order_ids: tuple[str, ...]) -> tuple[str, ...]:
+        last_ns, identities = 0, []
+        for order_id in order_ids:
+            order = _decode(self._written.pop(order_id))
+            last_ns = max(last_ns, order.last_ns)
+            identity = _identity(order_id, stood=order.provisional is not None or order.is_settled)
+            if identity not in self._forgotten:
+                self._forgotten.add(identity)
+                identities.append(identity)
+        if identities:
+            self._forgotten.retire(identities, last_ns)
+        return order_ids
+
+
+def _identity(order_id: str, *, stood: bool = False) -> Identity:
+    return order_id, "stood" if stood else ""
 
 
 _encode = msgspec.msgpack.Encoder().encode

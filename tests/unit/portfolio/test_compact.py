@@ -278,6 +278,62 @@ def test_an_order_that_was_put_away_goes_on_where_it_was(clock, monkeypatch):
     assert portfolio.stands_provisionally(OrderKey("paper", "main", "BTC/USDT", "a", None))
 
 
+LATE = 10_000
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "held", "undecidable"),
+    [
+        # Its trade, told late, is in the provisional entry that still stands.
+        (["report 1"], ["trade 1"], 1, 1),
+        # It trades again: the report counts what had been booked before, too.
+        (["trade 1"], ["report 2", "trade 2"], 2, 1),
+        (["trade 1"], ["trade 2", "report 2"], 2, 1),
+        (["report 1", "trade 1"], ["trade 2", "report 2"], 2, 1),
+        (["trade 1"], ["trade 1"], 1, 0),
+        # It had never been told of, so nothing can be in the books already.
+        ([], ["trade 1", "report 1"], 1, 0),
+        ([], ["report 2", "trade 1"], 2, 0),
+    ],
+)
+def test_an_order_that_was_forgotten_is_not_booked_twice(clock, monkeypatch, first, then, held, undecidable):
+    monkeypatch.setattr(orders, "REMEMBERED_ORDERS", 200)
+    portfolio = new(clock)
+    clock.pass_s(2 * LATE)
+
+    def tell(what, at):
+        kind, n = what.split()
+        if kind == "report":
+            portfolio.report(told("old", "buy", Decimal(n), Decimal(100), at))
+        else:
+            portfolio.fill(fill("buy", 1, 100, at, trade=f"old {n}", order="old"))
+
+    for what in first:
+        tell(what, 0)
+    for n in range(500):
+        portfolio.fill(fill("buy", 1, 100, n, trade=f"other {n}", order=f"other {n}"))
+    for what in then:
+        tell(what, 0 if what == "trade 1" else LATE)
+    snapshot = portfolio.snapshot()
+    assert (snapshot.positions[-1].amount, portfolio._ledger.undecidable) == (500 + held, undecidable)
+
+
+def test_of_orders_long_gone_it_is_known_that_they_were(monkeypatch):
+    monkeypatch.setattr(orders, "REMEMBERED_ORDERS", 200)
+    monkeypatch.setattr(orders, "_FORGOTTEN_ORDERS", 320)
+    found = orders.Orders()
+    for n in range(2_000):
+        found.open(str(n))[0].know("buy", Decimal(1), Decimal(100), n)
+    assert 200 <= len(found._at_hand) + len(found._written) < 232
+    assert 320 <= len(found._forgotten) < 320 + 32
+    # Of the others the time alone says it.
+    last_ns = found._forgotten.forgotten_to_ns
+    assert found.may_have_had(str(last_ns + 1), 2_000)
+    assert not found.may_have_had("0", last_ns + 1)
+    assert found.may_have_had("0", last_ns)
+    assert not found.may_have_had("1999", 0)
+
+
 @given(st.lists(st.lists(st.integers(0, 10**6), min_size=1, max_size=9, unique=True), max_size=30), st.integers(1, 40))
 def test_the_latest_identities_are_known_and_the_others_forgotten(blocks, most):
     known, seen = Identities(most), []

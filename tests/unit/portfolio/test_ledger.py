@@ -296,7 +296,7 @@ def test_memory_is_bounded_in_a_busy_week(clock, monkeypatch):
     assert 100 <= len(book._entries) < 100 + 3 * 32
     assert len(book._entries) + 50 <= len(book._known) < len(book._entries) + 50 + 32
     orders = portfolio._ledger._orders[("main", "BTC/USDT")]
-    assert len(orders._at_hand) + len(orders._written) == 200
+    assert 200 <= len(orders._at_hand) + len(orders._written) < 200 + 32
     assert not portfolio.fill(fills[0])
     key = OrderKey("paper", "main", "BTC/USDT", "o0", None)
     one, price = Decimal(1), Decimal(100)
