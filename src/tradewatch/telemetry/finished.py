@@ -67,7 +67,12 @@ class Sink(Protocol):
 def readable(span: Finished) -> Any:
     """As the SDK's processors and exporters take it."""
     shape = span.shape
-    attributes = shape.attributes if shape.varying is None else {**shape.attributes, shape.varying: span.number}
+    attributes = shape.attributes
+    if shape.varying is not None:
+        attributes = {**attributes, shape.varying: span.number}
+    elif shape.lasts:
+        # Others have the same ones, and some exporters change what they are given.
+        attributes = {**attributes}
     return _readable_span()(
         shape.name,
         span.context,

@@ -155,3 +155,13 @@ def test_another_exporter_gets_them_as_spans_of_the_sdks():
     [span] = kept.get_finished_spans()
     assert (span.name, dict(span.attributes), span.start_time, span.end_time) == ("n", {"a": "x", "b": 0.25}, 3, 4)
     outbox.close(10)
+
+
+@pytest.mark.parametrize("varying", [None, "b"])
+def test_an_exporter_that_changes_what_it_is_given_changes_no_other_span(varying):
+    shape = otel.shaped(ROOMY, "n", SpanKind.CLIENT, {"a": "x"}, {"b": 0.5}, Status(), varying=varying, lasts=True)
+    one, other = (readable(Finished(shape, SpanContext(1, n, False, TraceFlags(1)), None, 3, 4, 0.5)) for n in (1, 2))
+    one._attributes.pop("a")
+    one._attributes["c"] = "theirs"
+    assert dict(other.attributes) == {"a": "x", "b": 0.5}
+    assert {**shape.attributes, "b": 0.5} == {"a": "x", "b": 0.5}
