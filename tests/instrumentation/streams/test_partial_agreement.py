@@ -1,0 +1,149 @@
+"""Under any combination of faults orders that fill in parts, and rest, are booked as the exchange books them."""
+
+import asyncio
+import contextlib
+import operator
+import random
+import time
+from decimal import Decimal
+
+import ccxt
+import ccxt.pro
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import tradewatch
+from tradewatch.paper.faults import Latency
+from tradewatch.paper.units import ONE
+from tradewatch.runtime.clock import ScaledClock
+
+START_NS = 1_677_801_600 * 10**9
+PRIVATE = {"binance": "user_data", "kraken": "executions"}
+PLACING = {"binance": "order_place", "kraken": "add_order"}
+CANCELLING = {"binance": "order_cancel", "kraken": "cancel_order"}
+
+
+def rules(kind):
+    """Faults of what the private stream tells, and answers to orders that are lost after the exchange has acted."""
+    nth = st.lists(st.integers(2, 14), min_size=1, max_size=4).map(tuple)
+    told = st.fixed_dictionaries({"channel": st.just(PRIVATE[kind]), "nth": nth})
+    message = st.one_of(
+        st.fixed_dictionaries({"kind": st.sampled_from(["repeat", "reorder", "lose", "drop"])}),
+        st.fixed_dictionaries({"kind": st.just("late"), "latency": st.just(Latency("fixed", 150))}),
+    )
+    asked = st.fixed_dictionaries(
+        {
+            "operation": st.sampled_from([PLACING[kind], PLACING[kind], CANCELLING[kind]]),
+            "nth": st.lists(st.integers(1, 8), min_size=1, max_size=3).map(tuple),
+        }
+    )
+    slow = {"kind": "latency", "at": "answer", "latency": Latency("fixed", 150)}
+    lost = [{"kind": "half_json"}, {"kind": "reset"}, {"kind": "server_error", "status": 503, "at": "answer"}]
+    answer = st.sampled_from([slow, *lost, {"kind": "reset", "at": "answer"}])
+    return st.lists(st.tuples(told, message) | st.tuples(asked, answer), min_size=1, max_size=4)
+
+
+# Some bots listen to what their orders became, some only ask.
+WATCHES = st.sampled_from([("my_trades", "orders"), ("my_trades", "orders"), ("orders",), ()])
+DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(
+    lambda kind: st.tuples(st.just(kind), rules(kind), WATCHES, st.integers(0, 2**32))
+)
+
+
+@settings(
+    max_examples=12,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(drawn=DRAWN)
+def test_orders_that_fill_in_parts_agree_under_any_faults(
+    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually
+):
+    kind, met, watches, seed = drawn
+    seen, folder, chance = type(application)(), tmp_path_factory.mktemp("state"), random.Random(seed)
+
+    async def listen(watch):
+        while True:
+            with contextlib.suppress(ccxt.NetworkError):
+                await watch()
+            await asyncio.sleep(0)
+
+    async def run():
+        clock = ScaledClock(START_NS, 20.0, time.time_ns())
+        async with places(kind, *met, clock=clock, depth=ONE * 3 // 10) as place:
+            client = place.client(pointed)
+            watch = watch_over(make_bot(client), clock=clock, state_dir=folder, **seen.settings)
+            await client.fetch_ticker(place.symbol)
+            await client.fetch_balance()
+            tasks = [asyncio.create_task(listen(getattr(client, f"watch_{each}"))) for each in watches]
+            calls, known = 0, []
+
+            def resting():
+                return [
+                    str(o["order_id"]) for o in place.books()["orders"] if o["status"] in ("NEW", "PARTIALLY_FILLED")
+                ]
+
+            async def cancel(order_id):
+                with contextlib.suppress(ccxt.BaseError):
+                    await client.cancel_order(order_id, place.symbol)
+
+            try:
+                await eventually(lambda: place.subscribed() or not watches)
+                for _ in range(8):
+                    if known and chance.random() < 0.25:
+                        await cancel(known.pop())
+                    price = chance.choice([None, 100.12, 100.1, 99.9, 99.88])
+                    asked = chance.choice(["buy", "sell"]), chance.randint(1, 17) / 10, price
+                    calls += 1
+                    with contextlib.suppress(ccxt.BaseError):
+                        made = await client.create_order(place.symbol, "limit" if price else "market", *asked)
+                        known += [made["id"]] if made.get("id") else []
+                    await asyncio.sleep(chance.choice([0, 0.02, 0.2]))
+                await client.fetch_open_orders(place.symbol)
+                await client.fetch_closed_orders(place.symbol)
+                for _ in range(20):
+                    for order_id in resting():
+                        await cancel(order_id)
+                assert not resting()
+                # What was told to nobody is asked for.
+                await client.fetch_my_trades(place.symbol)
+                books, placed = place.books(), place.requests(PLACING[kind])
+                assert (len(placed), len(books["orders"])) == (calls, sum(each.accepted for each in placed))
+                assert len(books["trades"]) < 50  # Kraken's page
+                fees = {of: Decimal(amount) for of, amount in books["fees"].items()}
+                theirs = books["positions"][place.symbol]
+
+                def both():
+                    ours = watch.status().portfolio
+                    [position] = [p for p in ours.positions if p.symbol == place.symbol]
+                    paid = {total.currency: total.amount for total in ours.fees}
+                    figures = position.amount, position.average, position.realized
+                    names = "amount", "average_cost", "realised"
+                    return (ours.fills, paid, *figures), (
+                        len(books["trades"]),
+                        fees,
+                        *(Decimal(theirs[name]) for name in names),
+                    )
+
+                with contextlib.suppress(AssertionError):
+                    await eventually(lambda: operator.eq(*both()))
+                ours, venues = both()
+                assert ours == venues
+                assert watch.status().portfolio.corrections == ()
+                assert sum(watch.status().orders.values()) == calls
+                await client.fetch_balance()
+                await client.fetch_ticker(place.symbol)
+                equity = Decimal(place.books()["equity"]["value"])
+                await eventually(lambda: watch.status().portfolio.equity.value == equity)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await client.close()
+            tradewatch.shutdown()
+            seen.close()
+
+    asyncio.run(run())
