@@ -133,7 +133,7 @@ def test_orders_that_fill_in_parts_agree_under_any_faults(
                 ours, venues = both()
                 assert ours == venues
                 assert watch.status().portfolio.corrections == ()
-                assert sum(watch.status().orders.values()) == calls
+                await eventually(lambda: sum(watch.status().orders.values()) == calls)
                 await client.fetch_balance()
                 await client.fetch_ticker(place.symbol)
                 equity = Decimal(place.books()["equity"]["value"])
