@@ -203,7 +203,7 @@ class Slow(AlwaysOffExemplarFilter):
     """A filter of the application's own: what took long, on one venue."""
 
     def should_sample(self, value, time_unix_nano, attributes, context):
-        return value > 0.004 and attributes["trading.exchange"] == "binance"
+        return value > 0.004 and attributes.get("trading.exchange") == "binance"
 
 
 @pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF])
