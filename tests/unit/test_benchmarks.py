@@ -93,7 +93,7 @@ def test_an_unknown_measurement_is_refused_with_those_that_there_are():
     running = started("--only", "call,cold")
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 2
-    assert "no measurement 'cold'; there are call, real, delivery, export, metrics, process, halt" in errors
+    assert "no measurement 'cold'; there are call, real, delivery, export, metrics, process, streams, halt" in errors
 
 
 def test_verdicts_are_of_the_figure_or_of_the_ratio():
