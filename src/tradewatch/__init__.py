@@ -10,6 +10,8 @@ watch.halt("news")                   # the next order is refused
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 
 # Not typing's: a command that halts a bot has no time to load that.
 TYPE_CHECKING = False
@@ -87,3 +89,14 @@ def __getattr__(name: str) -> Any:
         except KeyError:
             raise AttributeError("tradewatch.OrderRefused is there once ccxt is imported") from None
     raise AttributeError(f"module 'tradewatch' has no attribute {name!r}")
+
+
+def _in_child() -> None:
+    fork = sys.modules.get("tradewatch.runtime.fork")
+    if fork is not None:
+        fork.after_in_child()
+
+
+# Such calls come in the order of their registration. A reader of metrics that an application makes after it imported us
+# collects in a forked child from its own on: by then the locks that nobody would let go of are to be new.
+os.register_at_fork(after_in_child=_in_child)

@@ -319,8 +319,8 @@ def test_a_bot_is_named_without_asking_it(kind, watch_over, application):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"name": "..."}, "name '...'; accepted: letters"),
-        ({"name": ""}, "name ''; accepted: letters"),
+        ({"name": "..."}, "name '...'; accepted: a text with a letter or a digit"),
+        ({"name": ""}, "name ''; accepted: a text with a letter or a digit"),
         ({"limits": {"dayly_loss": 0.1}}, "daily_loss"),
         ({"limits": {"daily_loss": float("nan")}}, "daily_loss"),
         ({"limits": {"daily_loss": -1}}, "daily_loss"),

@@ -76,10 +76,11 @@ def in_child(renew: Callable[[], object]) -> None:
     _in_child.append(renew)
 
 
-def _after_in_child() -> None:
+def after_in_child() -> None:
+    """In every forked child; `tradewatch` itself has it called, so that it comes before what was loaded later."""
     held.after_in_child()
     for renew in list(_in_child):
         renew()
 
 
-os.register_at_fork(before=held.before, after_in_parent=held.after_in_parent, after_in_child=_after_in_child)
+os.register_at_fork(before=held.before, after_in_parent=held.after_in_parent)
