@@ -1,5 +1,6 @@
 """An operator at three in the morning: what is cut off, full, damaged, gone, or done twice at once."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -111,7 +112,11 @@ def test_ctrl_c_while_a_bot_does_not_answer_says_that_nothing_is_known(bots, tmp
         with asking:
             asking.settimeout(60)
             assert json.loads(asking.makefile().readline())["command"] == "halt"
-            shell.send_signal(signal.SIGINT)
+            while shell.poll() is None:
+                # One that comes right before it waits for the answer is only seen by Python after the wait.
+                shell.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    shell.wait(10)
             said, complaint = shell.communicate(timeout=60)
     assert (shell.returncode, said) == (130, "")
     assert complaint == "Whether it did as it was told is not known: ask for its status.\n"
