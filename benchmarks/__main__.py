@@ -43,7 +43,7 @@ measurements:
 
 examples:
   python -m benchmarks                          all of it, some five minutes
-  python -m benchmarks --quick                  about a minute: the order of magnitude
+  python -m benchmarks --quick                  two minutes: the order of magnitude
   python -m benchmarks --only call,process      two of them
   python -m benchmarks --json                   JSON in place of the table
   python -m benchmarks --json bench.json        the table, and JSON into a file
