@@ -1,13 +1,21 @@
 """A bot's telemetry through real servers: spans read back from Jaeger, metrics from Prometheus on both ways there."""
 
+import os
+
 import pytest
 
 from tradewatch.rules import default_groups
 from tradewatch.semconv import METRICS
 
 BOT = """
-import gc
+import asyncio, gc
+import ccxt.async_support
+
 exchange = client()
+feed = client(ccxt.async_support.binance)
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+asyncio.run_coroutine_threadsafe(feed.fetch_ticker("BTC/USDT"), loop).result(30)
 exchange.fetch_balance()
 for _ in range(3):
     exchange.fetch_ticker("BTC/USDT")
@@ -20,6 +28,8 @@ except ccxt.BaseError:
 say(order=placed["id"], instance=watch()._providers.instance_id)
 gc.collect()
 sys.stdin.readline()
+asyncio.run_coroutine_threadsafe(feed.close(), loop).result(30)
+loop.call_soon_threadsafe(loop.stop)
 """
 OF_SYSTEM = ("process.", "system.", "cpython.", "trading.loop.", "tradewatch.process.", "tradewatch.log_file.")
 LABELS = {
@@ -33,13 +43,15 @@ MOVES = ("tradewatch_overhead", "tradewatch_telemetry", "otel_sdk", "process_")
 
 
 @pytest.fixture
-def traded(stack, venue, program):
-    """A bot that has traded and is still there: its venue and what it said."""
+def traded(stack, venue, program, tmp_path):
+    """A bot that has traded, with a client on a loop, and is still there: its venue and what it said."""
     place = venue()
+    (tmp_path / "feed.pid").write_text(str(os.getpid()))
     bot = program(
         BOT, place.url, name="stacked", OTEL_EXPORTER_OTLP_ENDPOINT=stack.otlp,
         OTEL_METRICS_EXPORTER="otlp,prometheus", OTEL_METRIC_EXPORT_INTERVAL="500",
         TRADEWATCH_PORT=str(stack.scraped), TRADEWATCH_LOG_FILES=__file__, TRADEWATCH_PROCESSES="no such program",
+        TRADEWATCH_PID_FILES=str(tmp_path / "feed.pid"),
     )  # fmt: skip
     yield place, bot.said()
     bot.tell()
@@ -116,16 +128,13 @@ def test_what_a_bot_did_is_in_jaeger_and_the_same_in_prometheus_both_ways(stack,
 def test_process_and_host_are_the_same_series_both_ways(stack, traded, until):
     _, said = traded
     ours = [m.prometheus for m in METRICS if m.name.startswith(OF_SYSTEM)]
-    # A bot without an event loop, and a process that is down.
-    absent = {"trading_loop_lag_seconds", "tradewatch_process_cpu_time_seconds_total",
-              "tradewatch_process_memory_usage_bytes"}  # fmt: skip
 
     def equal():
         vector = stack.prometheus.query(f'{{__name__=~"({"|".join(ours)}).*"}}')
         pushed, pulled = set(of_run(said["instance"], vector)), set(scraped(vector))
         names = {dict(labels)["__name__"] for labels in pushed}
         there = {name for name in ours if any(each.startswith(name) for each in names)}
-        return pushed == pulled and there == set(ours) - absent and pushed
+        return pushed == pulled and there == set(ours) and pushed
 
     for labels in until(equal, 60):
         assert dict(labels).keys() <= LABELS, labels
