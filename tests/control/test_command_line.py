@@ -58,7 +58,7 @@ def test_a_command_that_halts_loads_neither_the_bots_side_nor_what_it_can_do_wit
     bots.start("grid")
     loaded = bots.loaded("halt", "grid", "--reason", "x")
     assert "tradewatch.control.client" in loaded
-    assert not {"click", "msgspec", "rich", "yaml", "typing", "opentelemetry", "sqlite3", "asyncio"} & loaded
+    assert not {"click", "msgspec", "rich", "yaml", "typing", "opentelemetry", "sqlite3", "asyncio", "shutil"} & loaded
     assert not {
         name for name in loaded if name.startswith(("tradewatch.breaker", "tradewatch.store", "tradewatch.settings"))
     }

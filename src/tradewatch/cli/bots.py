@@ -24,7 +24,7 @@ from tradewatch.control.client import (
 # As in tradewatch/__init__.py: the module typing is not loaded.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TextIO
 
 FAILED, USAGE, NOT_RUNNING, UNANSWERED, HALTED = 1, 2, 3, 4, 5
 # Of other homes' and users' bots, so many are named where none of this one is meant.
@@ -41,6 +41,13 @@ exit codes:
 """
 
 
+class _Formatter(RawDescriptionHelpFormatter):
+    """Knows the terminal's width without the module shutil, which takes a halt 2 ms to load."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=(_columns(sys.stdout) or 80) - 2)
+
+
 class Parser(ArgumentParser):
     """The arguments of one command; what is not understood ends it with 2."""
 
@@ -49,7 +56,7 @@ class Parser(ArgumentParser):
             prog=prog,
             description=description,
             epilog=f"{_EXIT_CODES}\n{epilog}" if epilog else _EXIT_CODES,
-            formatter_class=RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
         )
 
@@ -160,14 +167,19 @@ def ended(code: int, why: str) -> SystemExit:
 def say(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines, on a terminal wrapped to its width."""
     stream = sys.stderr if err else sys.stdout
-    width = os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    width = _columns(stream)
     for line in lines:
-        if width is None or len(line) <= width:
+        if not width or len(line) <= width:
             print(line, file=stream)
             continue
         from textwrap import wrap
 
         print("\n".join(wrap(line, max(20, width), subsequent_indent="  ")), file=stream)
+
+
+def _columns(stream: TextIO) -> int:
+    """Of the terminal that a stream is; 0 where it is none, or does not know."""
+    return os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
 
 
 def coloured(state: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -58,6 +59,8 @@ def main() -> int:
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
+        # At its end Python would look through all that was loaded, for cycles: 4 ms of a halt.
+        gc.freeze()
     except BrokenPipeError:
         _give_up_output()
         return 1
