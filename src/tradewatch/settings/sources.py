@@ -25,6 +25,8 @@ CONFIG = PREFIX + "CONFIG"
 # Not of a bot: where the servers of tradewatch's own tests are.
 _OF_TESTS = PREFIX + "SERVERS"
 DEFAULT = "default"
+# `<(...)` in bash and zsh, and standard input.
+_HANDED_OVER = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -226,7 +228,8 @@ def _file(path: str, problems: list[Problem]) -> Layer:
         accepted = f"settings, one 'name: value' a line, such as '{first}: production'"
         problems.append(Problem(_place(document, (), key=False), "", "", "no settings", accepted))
         return {}
-    folder = Path(path).absolute().parent
+    # What a shell hands over has no folder of its own.
+    folder = Path.cwd() if path.startswith(_HANDED_OVER) else Path(path).absolute().parent
     taken = _Taking(path, lambda at, key: _place(document, at, key=key), "null", problems, folder)
     taken.tree(document.value)
     return taken.found

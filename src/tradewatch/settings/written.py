@@ -104,6 +104,10 @@ A file, of rules too, is UTF-8 and at most 64 KiB; what YAML has for programs (t
 loop or grow) is refused. What looks like a key in a setting, or is one that a client holds, is masked wherever it is
 shown.
 
+A pipe may stand in its place, `tradewatch config check <(sops -d settings.yaml)` or `/dev/stdin`: one that is not empty
+and comes to an end within 5 s. Paths in it are relative to the working directory. It cannot be read a second time, so
+SIGHUP then changes nothing, and the log says so.
+
 ## Secrets
 
 `otlp_headers` is one, the key that a collector of somebody else's asks for. `config check`, `status`, logs and errors

@@ -9,7 +9,11 @@ followed, and aliases that loop.
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import stat
+import time
 from bisect import bisect_right
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +24,8 @@ import yaml
 MAX_BYTES = 1 << 16
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
+# What decrypts settings on their way into a pipe asks a server first.
+PIPE_S = 5.0
 
 # Where a value stands in its document: the keys and indexes that lead to it.
 At = tuple[str | int, ...]
@@ -296,14 +302,18 @@ def read(source: bytes | str, file: str = "<text>") -> Document:
 
 
 def read_file(path: str | Path) -> Document:
-    """Read the YAML document in a file; of one that is too large no more than it may have is read.
+    """Read the YAML document in a file, or from a pipe; of one that is too large no more than it may have is read.
 
     Raises:
-        YamlError: as `read`, and where the file cannot be read.
+        YamlError: as `read`, and where it cannot be read, or is a pipe that says nothing, or has no end in time.
     """
     try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        # Opened so that neither this nor a read waits for whoever writes into a pipe, perhaps never.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            data = _bytes(descriptor, str(path))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         found = f"a file that cannot be read ({error.strerror})"
         raise YamlError(str(path), Place(1, 1), found, "a readable file") from None
@@ -313,6 +323,26 @@ def read_file(path: str | Path) -> Document:
         )
     # Between the tokens of JSON a tab is as good as a space, and within them it cannot stand.
     return read(data.replace(b"\t", b" ") if Path(path).suffix == ".json" else data, str(path))
+
+
+def _bytes(descriptor: int, file: str) -> bytes:
+    """All of a file, up to one byte more than it may have. A pipe has an end once nobody writes into it any more."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    until = time.monotonic() + PIPE_S
+    data = b""
+    accepted = f"a file, or a pipe that somebody writes and closes within {PIPE_S:g} s"
+    while len(data) <= MAX_BYTES:
+        if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise YamlError(file, Place(1, 1), f"a pipe or a terminal that came to no end in {PIPE_S:g} s", accepted)
+        more = os.read(descriptor, MAX_BYTES + 1 - len(data))
+        if not more:
+            break
+        data += more
+    # Of one that was read before, as at SIGHUP, nothing is left: that must not pass for a file without settings.
+    if not data and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        raise YamlError(file, Place(1, 1), "a pipe that nothing came out of", accepted)
+    return data
 
 
 def _decode(data: bytes, file: str) -> str:

@@ -183,6 +183,16 @@ def test_null_takes_back_what_is_optional(file):
     assert (settings.name, settings.port, listed["name"]) == (None, None, (None, f"{path}:1"))
 
 
+def test_paths_in_what_a_shell_hands_over_are_relative_to_where_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reading, writing = os.pipe()
+    os.write(writing, b"log_files: [bot.log]\n")
+    os.close(writing)
+    _, listed = settled(config=f"/dev/fd/{reading}")
+    os.close(reading)
+    assert listed["log_files"] == ((str(tmp_path / "bot.log"),), f"/dev/fd/{reading}:1")
+
+
 def test_what_other_variables_say_is_stronger_than_a_profile_and_weaker_than_a_file(file):
     beneath = read(environ={"TRADEWATCH_PORT": "9500"}).environment
     environ = {"TRADEWATCH_PROFILE": "testing"}

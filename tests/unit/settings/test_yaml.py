@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradewatch.settings import yaml
 from tradewatch.settings.yaml import YamlError, read, read_file
 
 BOMB = """a: &a [x,x,x,x,x,x,x,x,x,x]
@@ -166,6 +170,55 @@ def test_a_file_is_read_up_to_the_limit_only(tmp_path):
     path.write_bytes(b"x" * ((1 << 16) + 1))
     with pytest.raises(YamlError, match="more than 65,536 bytes; accepted: files of at most 65,536 bytes"):
         read_file(path)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    path = tmp_path / "pipe.yaml"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_pipe_is_read_to_its_end(pipe):
+    """As of `<(...)`, where what writes takes its time."""
+
+    def write():
+        with pipe.open("w") as stream:
+            for line in ("a: 1\n", "b: 2\n"):
+                stream.write(line)
+                stream.flush()
+                time.sleep(0.05)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    assert read_file(pipe).value == {"a": 1, "b": 2}
+    writing.join()
+
+
+def test_a_pipe_that_nobody_writes_into_or_closes_is_told_and_not_waited_for(pipe, monkeypatch):
+    monkeypatch.setattr(yaml, "PIPE_S", 0.2)
+    said = "a pipe or a terminal that came to no end in 0.2 s; accepted: a file, or a pipe that somebody writes"
+    with pytest.raises(YamlError, match=said):
+        read_file(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with pipe.open("w") as stream:
+        stream.write("a: 1\n")
+        stream.flush()
+        os.close(reading)
+        with pytest.raises(YamlError, match=said):
+            read_file(pipe)
+
+
+def test_a_pipe_that_was_read_before_is_no_empty_file():
+    """A limit of the first reading must not become the default by a second one."""
+    reading, writing = os.pipe()
+    os.write(writing, b"limits: {daily_loss: 0.01}\n")
+    os.close(writing)
+    path = f"/proc/self/fd/{reading}"
+    assert read_file(path).value == {"limits": {"daily_loss": 0.01}}
+    with pytest.raises(YamlError, match="a pipe that nothing came out of; accepted: a file, or a pipe that somebody"):
+        read_file(path)
+    os.close(reading)
 
 
 def test_a_file_that_cannot_be_read_is_the_same_error(tmp_path):
