@@ -25,7 +25,7 @@ from summary import Observed, summary
 
 import tradewatch
 from tradewatch.breaker import ACTION, Action
-from tradewatch.cli import live
+from tradewatch.cli import live, spelled
 from tradewatch.cli.lines import Lines
 from tradewatch.runtime.clock import ScaledClock
 from tradewatch.store import decode, rows_of
@@ -219,7 +219,7 @@ class Screen:
             yield Text("\nthe bot's own log", "bold cyan")
         for at_ns, level, message in said:
             style = "dim" if level == "INFO" else "yellow"
-            yield Text(f"{live.moment(at_ns)[11:]} {message}", style, no_wrap=True, overflow="ellipsis")
+            yield Text(f"{spelled.moment(at_ns)[11:]} {message}", style, no_wrap=True, overflow="ellipsis")
 
 
 async def _observe(watch: tradewatch.Watch, ready: dict[str, Any], heard: Heard) -> Observed:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tradewatch import Status
 from tradewatch.breaker import Action
-from tradewatch.cli import live
+from tradewatch.cli import spelled
 
 # What an answer of the exchange can bring that equity follows from.
 _TELLING = ("ticker_24hr", "order_place", "my_trades", "account")
@@ -63,7 +63,7 @@ def _happened(run: Observed) -> RenderableType:
     table.add_column()
 
     def row(at_ns: int, text: str, style: str = "") -> None:
-        table.add_row(live.moment(at_ns)[11:], f"{run.real_s(at_ns):.1f} s", Text(text, style))
+        table.add_row(spelled.moment(at_ns)[11:], f"{run.real_s(at_ns):.1f} s", Text(text, style))
 
     table.add_row(Text("UTC", "dim"), "real", Text(f"3 March 2023, {run.ready['speed']:g} times as fast", "dim"))
     opening = run.books["opening_marks"].get("BTC/USDT")
@@ -81,7 +81,7 @@ def _happened(run: Observed) -> RenderableType:
         row(at_ns, text, "bold red" if asked == "halt" else "bold green")
     mid = run.books["mids"].get("BTC/USDT")
     lost = "" if books.daily_loss_ratio is None else f", {-books.daily_loss_ratio:+.2%} today"
-    row(status.at_ns, f"end: BTC at {_two(mid['mid']) if mid else live.UNKNOWN}{lost}")
+    row(status.at_ns, f"end: BTC at {_two(mid['mid']) if mid else spelled.UNKNOWN}{lost}")
     return table
 
 
@@ -89,7 +89,7 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
     breaker = run.status.breaker
     yield _heading("why, from which numbers")
     yield Text(breaker.reason.partition(". ")[0] + ".", "bold")
-    yield from (Text(f"  {number}") for number in live.numbers(breaker.evidence))
+    yield from (Text(f"  {number}") for number in spelled.numbers(breaker.evidence))
     fired = [alert for rule in run.status.rules if rule.rule.name == breaker.by for alert in rule.alerts]
     yield from (Text(dict(alert.annotations).get("description", ""), "dim") for alert in fired[:1])
     confirmed = "on disk, and every order that had passed is answered or listed as unknown"
@@ -126,7 +126,7 @@ def _halt(run: Observed) -> Iterator[RenderableType]:
 def _no_halt(run: Observed) -> Iterator[RenderableType]:
     loss = run.status.portfolio.daily_loss_ratio
     yield _heading("no halt")
-    lost = live.UNKNOWN if loss is None else f"{max(Decimal(0), loss):.2%}"
+    lost = spelled.UNKNOWN if loss is None else f"{max(Decimal(0), loss):.2%}"
     yield Text(
         f"The run ended before the crash: the day's loss was {lost}, the limit {run.status.limits['daily_loss']:.0%}. "
         "BTC falls at about 01:31, 12 to 13 s after the start: make demo SECONDS=20",
@@ -147,8 +147,8 @@ def _compared(run: Observed) -> RenderableType:
         elif ours == theirs:
             verdict = Text("✓ equal", "green")
         else:
-            verdict = Text(f"✗ differs by {live.amount(ours - theirs)}", "bold red")
-        table.add_row(what, live.amount(ours), live.amount(theirs), verdict)
+            verdict = Text(f"✗ differs by {spelled.amount(ours - theirs)}", "bold red")
+        table.add_row(what, spelled.amount(ours), spelled.amount(theirs), verdict)
     return table
 
 

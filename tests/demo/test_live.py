@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tradewatch.cli import live
+from tradewatch.cli.lines import line, news
 from tradewatch.model import Equity
 from tradewatch.status import Client, System
 
@@ -141,17 +142,17 @@ def test_winning_uses_nothing_of_the_limit(made):
 
 
 def test_line_says_the_state_in_one_line(made):
-    assert live.line(made.status()) == (
+    assert line(made.status()) == (
         "ACTIVE equity 23,286.92 USDT · today -513.05, 70% of the limit · 148 calls · 47 orders · 28 fills · 4 errors"
     )
-    assert live.line(made.unknown()) == (
+    assert line(made.unknown()) == (
         "ACTIVE equity – (stale) · today –, – of the limit · 0 calls · 0 orders · 0 fills · 0 errors"
     )
 
 
 def test_news_tells_of_a_halt_once(made):
     before, now = made.status(), made.halted()
-    assert live.news(before, now) == [
+    assert news(before, now) == [
         f"HALTED by DailyLoss: {now.breaker.reason}",
         "  1 - trading_portfolio_equity / (trading_portfolio_day_start > 0) = 0.0333",
         '  trading_portfolio_equity{trading_currency="USDT"} = 23616.6239',
@@ -161,13 +162,13 @@ def test_news_tells_of_a_halt_once(made):
         "first order refused; cancels and reads pass",
         "rule DailyLoss fires: MarketMaker lost 3.33% today, beyond the limit daily_loss",
     ]
-    assert live.news(now, now) == []
+    assert news(now, now) == []
 
 
 def test_news_tells_of_a_halt_found_at_the_start_and_of_its_end(made):
-    assert live.news(None, made.halted())[0].startswith("HALTED by DailyLoss")
+    assert news(None, made.halted())[0].startswith("HALTED by DailyLoss")
     resumed = made.status(breaker=made.breaker(by="operator", reason="looked at it", since_ns=1))
-    assert live.news(made.halted(), resumed) == [
+    assert news(made.halted(), resumed) == [
         "ACTIVE again, by operator: looked at it",
         "rule DailyLoss is ok again",
     ]
@@ -175,4 +176,4 @@ def test_news_tells_of_a_halt_found_at_the_start_and_of_its_end(made):
 
 def test_news_tells_of_new_errors_and_notes(made):
     now = made.status(errors={"OrderNotFound": 5, "timeout": 1}, notes=("nothing is kept on disk",))
-    assert live.news(made.status(), now) == ["first error of this kind: timeout", "note: nothing is kept on disk"]
+    assert news(made.status(), now) == ["first error of this kind: timeout", "note: nothing is kept on disk"]

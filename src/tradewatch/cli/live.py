@@ -1,4 +1,4 @@
-"""A running bot at a glance: from a `Status` to what rich renders, and to plain lines where there is no terminal.
+"""A running bot at a glance: from a `Status` to what rich renders.
 
 Pure functions: what is shown follows from the status and the room there is. Nothing is told by colour alone, and what
 is not known is a dash, never a zero.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from os.path import basename
 
@@ -20,25 +19,15 @@ from rich.segment import Segments
 from rich.table import Table
 from rich.text import Text
 
-from tradewatch.model import Evidence
+from tradewatch.cli.spelled import STATES, UNKNOWN, amount, duration, moment, money, numbers, size, span
 from tradewatch.portfolio import PositionReading
 from tradewatch.rules import RuleStatus
 from tradewatch.status import Operation, Status, System
 
-UNKNOWN = "–"
 _WIDEST = 132
 _TWO_COLUMNS = 76
 # Label names and quotes within a series: of `a{b="c"}` they leave `a{c}`.
 _VALUE = re.compile(r'\w+="|"')
-# Symbol, style and word of each rule state; the most pressing first.
-_STATES = {
-    "firing": ("▲", "bold red", "firing"),
-    "failed": ("✗", "bold red", "failed"),
-    "pending": ("◔", "yellow", "pending"),
-    "no_data": ("?", "magenta", "no data"),
-    "warming": ("…", "dim", "warming up"),
-    "inactive": ("✓", "green", "ok"),
-}
 
 
 def view(status: Status, caption: str = "") -> RenderableType:
@@ -217,7 +206,7 @@ def _rules(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
     if not status.rules:
         yield Text("none", "dim")
         return
-    order = list(_STATES)
+    order = list(STATES)
     ranked = sorted(status.rules, key=lambda rule: order.index(rule.state))
     calm = [rule for rule in ranked if rule.state in ("inactive", "warming")]
     shown = ranked if detail >= 2 else [rule for rule in ranked if rule not in calm]
@@ -237,7 +226,7 @@ def _rules(status: Status, width: int, detail: int) -> Iterable[RenderableType]:
 
 
 def _rule(rule: RuleStatus) -> Text:
-    symbol, style, word = _STATES[rule.state]
+    symbol, style, word = STATES[rule.state]
     text = Text.assemble((f"{symbol} ", style), rule.rule.name, " ", (word, style))
     if rule.error is not None:
         text.append(f" {rule.error}", "red")
@@ -252,14 +241,14 @@ def _process(status: Status, detail: int) -> Iterable[RenderableType]:
     now = status.system
     if now == System():
         return
-    text = Text(f"{UNKNOWN if now.cpu is None else f'{now.cpu:.0%}'} of a core · {_size(now.memory_bytes)}")
+    text = Text(f"{UNKNOWN if now.cpu is None else f'{now.cpu:.0%}'} of a core · {size(now.memory_bytes)}")
     if now.loops:
         slowest = max(now.loops.values())
         text.append(" · loop lag ").append(duration(slowest), _speed(slowest))
     # Without a look of late nothing is known of a file.
     none = "missing" if now.cpu is not None or now.memory_bytes is not None else "?"
-    for path, size in now.log_files.items():
-        text.append(f" · {basename(path)} {none if size is None else _size(size)}", "yellow" if size is None else "")
+    for path, found in now.log_files.items():
+        text.append(f" · {basename(path)} {none if found is None else size(found)}", "yellow" if found is None else "")
     for name, up in now.processes.items():
         text.append(f" · {basename(name)} {'?' if up is None else 'up' if up else 'DOWN'}", "" if up else "bold red")
     yield from _heading("process") if detail else ()
@@ -322,99 +311,5 @@ def _signed(value: Decimal | None, currency: str | None) -> Text:
     return Text(f"{value:+,.2f} {currency or ''}".rstrip(), "green" if value >= 0 else "red")
 
 
-def _size(size: int | None) -> str:
-    return UNKNOWN if size is None else f"{size / 1e6:,.1f} MB"
-
-
 def _speed(seconds: float | None) -> str:
     return "dim" if seconds is None else "red" if seconds >= 5 else "yellow" if seconds >= 1 else ""
-
-
-def line(status: Status) -> str:
-    """The status in one plain line."""
-    books, breaker = status.portfolio, status.breaker
-    loss, limit = books.daily_loss_ratio, status.limits.get("daily_loss")
-    today = UNKNOWN if books.daily_pnl is None else f"{books.daily_pnl:+,.2f}"
-    used = UNKNOWN if loss is None or not limit else f"{max(0.0, float(loss)) / limit:.0%}"
-    return (
-        f"{breaker.state:<6} equity {money(books.equity.value, books.currency)}"
-        f"{' (stale)' if books.equity.stale else ''} · today {today}, {used} of the limit"
-        f" · {sum(each.calls for each in status.operations)} calls · {sum(status.orders.values())} orders"
-        f" · {books.fills} fills · {sum(status.errors.values())} errors"
-    )
-
-
-def news(before: Status | None, now: Status) -> list[str]:
-    """What has happened between two statuses of one bot, as plain lines; `before` is None at the first look."""
-    lines: list[str] = []
-    breaker, earlier = now.breaker, before.breaker if before is not None else None
-    if earlier is None or (breaker.state, breaker.since_ns) != (earlier.state, earlier.since_ns):
-        if breaker.state == "HALTED":
-            lines.append(f"HALTED by {breaker.by}: {breaker.reason}")
-            lines.extend(f"  {each}" for each in numbers(breaker.evidence))
-        elif earlier is not None:
-            lines.append(f"ACTIVE again, by {breaker.by}: {breaker.reason}")
-    was_confirmed = earlier is not None and earlier.state == "HALTED" and earlier.confirmed
-    if breaker.state == "HALTED" and breaker.confirmed and not was_confirmed:
-        lines.append("halt confirmed: it is on disk, and every order that had passed is answered or listed as unknown")
-    if breaker.refused and not (earlier is not None and earlier.refused):
-        lines.append("first order refused; cancels and reads pass")
-    states = {rule.rule.name: rule.state for rule in before.rules} if before is not None else {}
-    for rule in now.rules:
-        was = states.get(rule.rule.name, "warming")
-        if rule.state == "firing" != was:
-            lines.append(f"rule {rule.rule.name} fires{_summary(rule)}")
-        elif was == "firing" != rule.state:
-            lines.append(f"rule {rule.rule.name} is {_STATES[rule.state][2]} again")
-        elif rule.state in ("failed", "no_data") and was != rule.state:
-            lines.append(f"rule {rule.rule.name}: {rule.error or _STATES[rule.state][2]}")
-    known = before.errors if before is not None else {}
-    lines.extend(f"first error of this kind: {error}" for error in now.errors if error not in known)
-    notes = (*now.notes, *now.telemetry.notes)
-    seen = (*before.notes, *before.telemetry.notes) if before is not None else ()
-    return [*lines, *(f"note: {note}" for note in notes if note not in seen)]
-
-
-def _summary(rule: RuleStatus) -> str:
-    said = dict(rule.alerts[0].annotations).get("summary") if rule.alerts else None
-    return f": {said}" if said else ""
-
-
-def numbers(evidence: Iterable[Evidence]) -> list[str]:
-    """The numbers that a halt was decided from, one a line."""
-    return [f"{' '.join(each.what.split())} = {each.value:.10g}" for each in evidence]
-
-
-def moment(at_ns: int) -> str:
-    """Date and time in UTC, to the second."""
-    return f"{datetime.fromtimestamp(at_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def span(seconds: float) -> str:
-    """A length of time in its two largest units: `41m 12s`."""
-    whole = max(0, int(seconds))
-    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
-    first = next((i for i, (n, _) in enumerate(parts) if n), len(parts) - 1)
-    return " ".join(f"{n}{unit}" for n, unit in parts[first : first + 2])
-
-
-def duration(seconds: float | None) -> str:
-    """A latency in at most five characters: `21ms`, `1.2s`."""
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 0.0095:
-        return f"{seconds * 1e3:.1f}ms"
-    return f"{seconds * 1e3:.0f}ms" if seconds < 0.9995 else f"{seconds:.1f}s"
-
-
-def money(value: Decimal | None, currency: str | None) -> str:
-    """Cents, with thousands apart: `23,431.20 USDT`."""
-    return UNKNOWN if value is None else f"{value:,.2f} {currency or ''}".rstrip()
-
-
-def amount(value: Decimal | None) -> str:
-    """An amount of a currency, eight decimals at most."""
-    if value is None:
-        return UNKNOWN
-    text = f"{value:,.8f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text

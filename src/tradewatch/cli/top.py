@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tradewatch.cli import bots, live
-from tradewatch.cli.lines import Lines
+from tradewatch.cli.lines import Lines, line
 from tradewatch.control.client import NotAllowed, NotRunning, Unanswered, ask
 from tradewatch.status import Status
 
@@ -35,7 +35,7 @@ def print_once(result: Any) -> None:
 
 def in_one_line(result: Any) -> str:
     """A status as a plain line."""
-    return live.line(_status(result))
+    return line(_status(result))
 
 
 def top(arguments: Sequence[str], prog: str) -> int:
