@@ -323,7 +323,8 @@ def _hint(field: Field, value: Any) -> str:
         if number and 1 < value <= 100:
             return f" (for {value:g} per cent write {value / 100:g})"
         if isinstance(value, str) and isinstance(per_cent := _number(value.rstrip().removesuffix("%")), float):
-            return f" (write {per_cent / 100:g})" if "%" in value else f" (write {per_cent:g} without quotes)"
+            ratio = per_cent / 100 if "%" in value else per_cent
+            return f" (write {ratio:g}{'' if '%' in value else ' without quotes'})" if 0 < ratio <= 1 else ""
     if isinstance(value, str):
         if field.between is not None:
             return f", such as [{value!r}]"

@@ -45,6 +45,8 @@ _WORDS = {
     "'<block sequence start>'": "a list that is indented otherwise",
     "'<scalar>'": "text that belongs to no key",
     "'<stream end>'": "the end of the file",
+    "'<document start>'": "the end of the file",
+    "alphabetic or numeric character": "a name behind '&' and '*', quotes around text that begins with one of them",
     "the node content": "a value",
     "'-'": "a list item",
     "'?'": "a '?'",
@@ -362,6 +364,8 @@ def _marked(error: yaml.MarkedYAMLError, text: str, file: str) -> YamlError:
     if mark is not None and text[mark.index : mark.index + 1] == "\t":
         return YamlError(file, place, "a tab", "spaces")
     problem = error.problem or "no YAML"
+    if problem == "found unexpected end of stream" and error.context_mark is not None:
+        return YamlError(file, _place(error.context_mark), "a quote that nothing ends", "the same quote at the end")
     if problem == "but found another document":
         return YamlError(file, place, "a second document", "one document in a file")
     if expected := _EXPECTED.match(problem):
