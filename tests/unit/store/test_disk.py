@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewatch.store import Store, StoreUnavailable, state_folder
+from tradewatch.store import Store, StoreUnavailable, decode, rows_of, state_folder
 
 
 @pytest.fixture
@@ -92,6 +92,24 @@ def test_a_read_only_disk_is_said_at_the_start_and_while_running(small_disk, clo
     with pytest.raises(StoreUnavailable, match=r"read-only file system. Mount the disk writable") as caught:
         Store.open(folder, clock)
     assert caught.value.holds_state is True
+
+
+def test_a_log_on_a_disk_that_became_read_only_is_read(small_disk, clock, note, output):
+    """As the audit reads it, after a disk error for one: closed or left by a kill, nothing of it is missing."""
+    folder, left = small_disk / "closed", small_disk / "left"
+    store = Store.open(folder, clock)
+    store.append("note", note("x"), durable=True)
+    store.close()
+    output(
+        "class Note(msgspec.Struct, frozen=True): text: str\n"
+        "store = Store.open(Path(sys.argv[1]), SystemClock())\n"
+        "store.append('note', Note('x'), durable=False)\n"
+        "os._exit(0)",
+        left,
+    )
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for each in (folder, left):
+        assert [decode(event, note).text for event in rows_of(each, "note")] == ["x"]
 
 
 def _fill(disk: Path) -> Path:
