@@ -2,8 +2,8 @@
 
     python -m benchmarks.tickers
 
-prints its port. A line on its input is the number of a burst, and a line on its output says that it was sent: one
-message of each stream, of its next symbol. Two at once would be one to the bot: ccxt tells of the last.
+prints its port. A line on its input is the numbers of bursts, and a line on its output says that they were sent: of
+each one message a stream, of its next symbol. Two at once are one to the bot: ccxt tells of the last.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ async def serve() -> None:
     print(site._server.sockets[0].getsockname()[1], flush=True)  # type: ignore[union-attr]
     while line := await asyncio.to_thread(sys.stdin.readline):
         await all_there.wait()
-        number = int(line)
-        for n in range(STREAMS):
-            text = message(n * EACH + number % EACH, 1 + number / 1e6)
-            await sockets[n % CONNECTIONS].send_str(text)
-        print(number, flush=True)
+        numbers = json.loads(line)
+        for number in numbers:
+            for n in range(STREAMS):
+                text = message(n * EACH + number % EACH, 1 + number / 1e6)
+                await sockets[n % CONNECTIONS].send_str(text)
+        print(len(numbers), flush=True)
 
 
 if __name__ == "__main__":
