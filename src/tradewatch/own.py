@@ -10,9 +10,8 @@ from tradewatch.semconv import Reading
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv import metrics as m
 from tradewatch.telemetry.cell import Cells
-from tradewatch.telemetry.emit import Emitter
 from tradewatch.telemetry.journal import Journal
-from tradewatch.telemetry.providers import Providers
+from tradewatch.telemetry.outputs import Outputs
 
 _EVERY_NS = 5_000_000_000
 
@@ -35,18 +34,16 @@ class Overhead:
         return True
 
 
-def readings(
-    overhead: Overhead, journal: Journal, cells: Cells, emitter: Emitter, providers: Providers
-) -> Iterator[Reading]:
+def readings(overhead: Overhead, journal: Journal, cells: Cells, outputs: Outputs) -> Iterator[Reading]:
     """All of it, for the metrics and for rules."""
     if overhead.cpu is not None:
         yield Reading(m.OVERHEAD_CPU, overhead.cpu)
     yield Reading(m.JOURNAL_DROPPED, journal.dropped, ((a.RING.name, "reads"),))
     yield Reading(m.JOURNAL_DROPPED, cells.unkept, ((a.RING.name, "durations"),))
-    yield Reading(m.EXPORT_DROPPED, emitter.dropped, _why_dropped("calls", "unknown", "full"))
-    for lost in providers.dropped():
+    yield Reading(m.EXPORT_DROPPED, outputs.emitter.dropped, _why_dropped("calls", "unknown", "full"))
+    for lost in outputs.providers.dropped():
         yield Reading(m.EXPORT_DROPPED, lost.count, _why_dropped(lost.signal, lost.kind, lost.reason))
-    for signal, n in providers.failed().items():
+    for signal, n in outputs.providers.failed().items():
         yield Reading(m.EXPORT_FAILURES, n, ((a.SIGNAL.name, signal),))
     for place, n in list(failures.counts.items()):
         yield Reading(m.FAILURES, n, ((a.PLACE.name, place),))

@@ -142,23 +142,30 @@ def instrument(
         RuntimeError: a free-threaded interpreter, on which a halt could be missed.
     """
     refuse_without_lock()
-    told = {
-        "config": None if config is None else os.path.abspath(config),
+    arguments = {
         "profile": profile,
         "name": name,
-        "state_dir": None if state_dir is None else os.path.abspath(state_dir),
+        "state_dir": state_dir,
         "account": account,
         "currency": currency,
+        "limits": limits,
+        "rules": rules,
+        "port": port,
+        "log_files": log_files,
+        "processes": processes,
+        "pid_files": pid_files,
+        "strategy": strategy,
+    }
+    # As they are compared with those of a second call, None where nothing was given.
+    told = {
+        **{key: sources.plain(value) for key, value in arguments.items()},
+        "config": None if config is None else os.path.abspath(config),
+        "state_dir": None if state_dir is None else os.path.abspath(state_dir),
         "limits": sources.plain(limits) or None,
-        "rules": sources.plain(rules),
         "port": None if port is msgspec.UNSET else "none" if port is None else port,
-        "log_files": sources.plain(log_files),
-        "processes": sources.plain(processes),
-        "pid_files": sources.plain(pid_files),
         "tracer_provider": tracer_provider,
         "meter_provider": meter_provider,
         "clients": tuple(map(id, clients)) or None,
-        "strategy": strategy,
         "executors": tuple(executors) or None,
         "clock": clock,
     }
@@ -173,20 +180,6 @@ def instrument(
                     "tradewatch.uninstrument(bot) first"
                 )
             return known[1]
-        arguments = {
-            "profile": profile,
-            "name": name,
-            "state_dir": state_dir,
-            "account": account,
-            "currency": currency,
-            "limits": limits,
-            "rules": rules,
-            "port": port,
-            "log_files": log_files,
-            "processes": processes,
-            "pid_files": pid_files,
-            "strategy": strategy,
-        }
         layers = sources.read(config=config, environ=os.environ, arguments=given.told(arguments))
         chosen = given.in_force(layers)
         parts = {

@@ -14,11 +14,9 @@ from tradewatch.portfolio import PortfolioSnapshot
 from tradewatch.rules import RuleStatus
 from tradewatch.settings.sources import Setting
 from tradewatch.telemetry.cell import Cell, merged, quantile_s
-from tradewatch.telemetry.emit import Emitter
-from tradewatch.telemetry.fold import Fold
 from tradewatch.telemetry.journal import Journal
 from tradewatch.telemetry.outbox import Dropped
-from tradewatch.telemetry.providers import Providers
+from tradewatch.telemetry.outputs import Outputs
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -165,17 +163,18 @@ def operations(cells: Iterable[Cell]) -> tuple[Operation, ...]:
     return tuple(sorted((o for o in found if o.calls), key=lambda o: (-o.calls, o.operation)))
 
 
-def telemetry(providers: Providers, journal: Journal, emitter: Emitter, fold: Fold, *, spans: bool) -> Telemetry:
+def telemetry(outputs: Outputs, journal: Journal) -> Telemetry:
     """Where telemetry goes and what of it was lost."""
+    providers = outputs.providers
     return Telemetry(
         endpoint=providers.endpoint,
-        spans=spans,
+        spans=outputs.spans is not None,
         providers="tradewatch" if providers.ours else "application",
         reads_dropped=journal.dropped,
-        records_dropped=emitter.dropped,
+        records_dropped=outputs.emitter.dropped,
         dropped=tuple(providers.dropped()),
         export_failures=providers.failed(),
-        notes=providers.notes + fold.notes,
+        notes=providers.notes + outputs.fold.notes,
     )
 
 

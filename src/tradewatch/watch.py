@@ -102,9 +102,8 @@ class Watch:
         self.forked = False
 
         self._follows = follows
-        folder = None if settings.state_dir is None else Path(settings.state_dir)
         self._folder: Path | None = None
-        opened = self._open_store(folder) if follows is None else None
+        opened = self._open_store(settings.state_dir) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
         try:
             port = settings.port if follows is None else None
@@ -119,7 +118,6 @@ class Watch:
         accounts = Accounts(chosen.settings.account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
-        self._providers = providers
         tally = Tally(self._cells)
         self._traffic = Traffic(self._cells)
         self._outputs = Outputs(
@@ -133,8 +131,9 @@ class Watch:
             journal=self._journal,
         )
         self.tracer, self.meter, self.extra = self._outputs.tracer, self._outputs.meter, self._outputs.extra
-        self._fold, self._emitter = self._outputs.fold, self._outputs.emitter
-        self._clients = Clients(self._ccxt, self._gate, self._probe, accounts, self._fold.retire, cells=self._cells)
+        self._clients = Clients(
+            self._ccxt, self._gate, self._probe, accounts, self._outputs.fold.retire, cells=self._cells
+        )
         self._memory = Memory(self._store)
         self._pauses = GcPauses(self._cells)
         self._system = looked_at(
@@ -150,16 +149,12 @@ class Watch:
             memory=self._memory,
             groups=chosen.groups,
             limits=chosen.limits,
-            identity={
-                "job": self._providers.service_name,
-                "instance": self._providers.instance_id,
-                **{name.replace(".", "_"): value for name, value in self.extra.items()},
-            },
+            identity=self._outputs.identity,
             clock=self._clock,
-            hand_on=self._emitter.take,
+            hand_on=self._outputs.emitter.take,
             others=self._own_readings,
         )
-        self._outputs.begin(self._published)
+        self._outputs.begin(lambda: self._safety.published)
         self._safety_thread = SafetyThread(self._safety.step, self._journal.wake)
         jobs: dict[str, Job] = {**self._outputs.jobs, "store": self._memory.run, "system": self._system.run}
         if self._follows is not None:
@@ -185,11 +180,7 @@ class Watch:
             self._control.start()
 
     def adopt(self, client: Any, path: str, *, found: bool) -> None:
-        """Watch a client: one that was found, or one that the bot made later.
-
-        A client that was found on a bot stays with that bot; one that was only made while it ran goes to the bot that
-        it is found on.
-        """
+        """Watch a client: one that was found, or one that the bot made later; see `Clients.adopt`."""
         self._clients.adopt(client, path, found=found)
 
     def take_over(self, other: Watch) -> None:
@@ -230,7 +221,6 @@ class Watch:
         >>> status.breaker.state, status.limits["daily_loss"]
         ('ACTIVE', 0.03)
         """
-        providers = self._providers
         return said.Status(
             bot=self.name,
             at_ns=self._clock.now_ns(),
@@ -250,9 +240,7 @@ class Watch:
             rules=self._safety.engine.status(),
             breaker=self._breaker.status(),
             overhead_cpu=self._overhead.cpu,
-            telemetry=said.telemetry(
-                providers, self._journal, self._emitter, self._fold, spans=self._outputs.spans is not None
-            ),
+            telemetry=said.telemetry(self._outputs, self._journal),
             failures=dict(failures.counts),
             safety_alive=self._safety_thread.alive,
             service_alive=self._service.alive,
@@ -385,12 +373,9 @@ class Watch:
     def _configured(self, chosen: given.InForce) -> None:
         self._safety.configure(chosen.groups, chosen.limits)
 
-    def _published(self) -> Sequence[Reading]:
-        return self._safety.published
-
-    def _open_store(self, folder: Path | None) -> Store | StoreUnavailable:
+    def _open_store(self, folder: str | None) -> Store | StoreUnavailable:
         try:
-            self._folder = (folder or state_folder(self.name)).absolute()
+            self._folder = Path(folder or state_folder(self.name)).absolute()
             return Store.open(self._folder, self._clock)
         except StoreInUse:
             # Which of the two is halted, and whose fills are whose, could not be told: a name is missing.
@@ -407,7 +392,7 @@ class Watch:
         if self._overhead.measure(self._safety_thread.cpu_ns + self._service.cpu_ns + self._clients.overhead_ns):
             # Of the service thread this is what it had used at the reading before: to ask it wakes it.
             self._service.measure()
-        yield from own.readings(self._overhead, self._journal, self._cells, self._emitter, self._providers)
+        yield from own.readings(self._overhead, self._journal, self._cells, self._outputs)
         yield from self._clients.readings()
         yield from self._traffic.readings()
         yield from self._system.readings()

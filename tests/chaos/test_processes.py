@@ -305,7 +305,7 @@ def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector)
     logging.getLogger("bot").info("said")
     threading.Thread(target=lambda: bot.exchange.fetch_time(), daemon=True).start()
     time.sleep(0.3)
-    watch._providers.tracer_provider.get_tracer("bot").start_span("own").end()
+    watch._outputs.providers.tracer_provider.get_tracer("bot").start_span("own").end()
     """
     process = run(textwrap.dedent(head) + textwrap.dedent(ENDS[how]), hanging, watched=False)
     said = process.heard()

@@ -72,7 +72,7 @@ def test_a_request_that_stands_still_is_said_and_counted_while_the_bot_trades(
     client = blocking.client(place)
     watch = watch_over(make_bot(client), clock=place.clock)
     client.fetch_ticker(SYMBOL)
-    signal.make(watch._providers, "one")
+    signal.make(watch._outputs.providers, "one")
     line = f"no {signal.name} reach the collector: no answer, and no error, for "
     until(lambda: any(message.startswith(line) for message in caplog.messages))
     assert client.create_order(SYMBOL, "market", "buy", 1)["status"] == "closed"

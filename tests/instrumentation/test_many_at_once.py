@@ -53,7 +53,7 @@ def test_a_thousand_threads_and_five_thousand_symbols(instant, make_bot, watch_o
     assert wrong == []
     [operation] = watch.status().operations
     assert operation.calls == THREADS * EACH
-    for outbox in watch._providers.outboxes:
+    for outbox in watch._outputs.providers.outboxes:
         outbox.flush(30)
     tradewatch.shutdown()
     telemetry = watch.status().telemetry

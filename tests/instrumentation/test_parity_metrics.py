@@ -132,7 +132,9 @@ class Spans:
 
 def seen_by(watch, spans, calls, *, exemplars=True):
     """Whether all of so many calls have reached the metrics, the last exemplar included."""
-    return spans.calls() == calls and (not exemplars or watch._fold._candidates == points.durations(spans.seen()))
+    return spans.calls() == calls and (
+        not exemplars or watch._outputs.fold._candidates == points.durations(spans.seen())
+    )
 
 
 @pytest.mark.parametrize("views", VIEWS)
@@ -217,7 +219,9 @@ def test_exemplars_are_those_that_the_providers_filter_takes(meters, until, chos
     def settled(watch, calls):
         if watch is not None:
             # Without a sampled span the number of calls is all that is known of them.
-            until(lambda: sum(o.calls for o in watch.status().operations) == calls and not watch._emitter._waiting)
+            until(
+                lambda: sum(o.calls for o in watch.status().operations) == calls and not watch._outputs.emitter._waiting
+            )
             until(lambda: spans.calls() == (calls if sampler is ALWAYS_ON else 0))
             if sampler is ALWAYS_ON and chosen in (TraceBasedExemplarFilter, AlwaysOnExemplarFilter):
                 until(lambda: seen_by(watch, spans, calls))

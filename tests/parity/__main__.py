@@ -54,7 +54,7 @@ def differences(kind, processor):
         ends = time.monotonic() + 20
         while time.monotonic() < ends:
             spans = mine.spans()
-            if sum(s.is_call for s in spans) == calls and watch._fold._candidates == points.durations(spans):
+            if sum(s.is_call for s in spans) == calls and watch._outputs.fold._candidates == points.durations(spans):
                 break
             time.sleep(0.01)
         recorded = points.replayed(spans, by_hand, recorded)

@@ -25,7 +25,7 @@ try:
     exchange.fetch_order("no such order", "BTC/USDT")
 except ccxt.BaseError:
     pass
-say(order=placed["id"], instance=watch()._providers.instance_id)
+say(order=placed["id"], instance=watch()._outputs.providers.instance_id)
 gc.collect()
 sys.stdin.readline()
 asyncio.run_coroutine_threadsafe(feed.close(), loop).result(30)

@@ -11,7 +11,7 @@ import msgspec
 
 from tradewatch.breaker import record
 from tradewatch.breaker.gate import OrderGate
-from tradewatch.breaker.machine import HaltAsked, Past, ResumeAsked, Unreadable, begin, decide, further
+from tradewatch.breaker.machine import HaltAsked, ResumeAsked, Unreadable, begin, decide, further
 from tradewatch.breaker.status import Status
 from tradewatch.model import Acted, Call, Channel, Clock, Evidence, Halt, HaltState, OrderKey
 from tradewatch.runtime.failures import describe, failures
@@ -19,6 +19,8 @@ from tradewatch.runtime.scrub import scrubber
 from tradewatch.store import Store, StoreUnavailable
 
 _RETRY_NS = 1_000_000_000
+# How long a halt waits for orders in flight before it lists them as unknown.
+_PATIENCE_NS = 10_000_000_000
 _LONGEST_REASON = 2000
 _MOST_PLACED = 2_000
 # Of what a disk out of reach keeps waiting; a program may ask for a resumption every second.
@@ -45,7 +47,6 @@ class Breaker:
         clock: the time.
         on_change: told the status after a change of it, on the thread that made the change, with no lock held. It
             should hand on and return. What it raises is counted and goes no further.
-        patience_s: how long a halt waits for orders in flight before it lists them as unknown, in seconds.
     """
 
     def __init__(
@@ -54,13 +55,11 @@ class Breaker:
         gate: OrderGate,
         clock: Clock,
         on_change: Callable[[Status], None] | None = None,
-        patience_s: float = 10.0,
     ) -> None:
         self.gate = gate
         self._store = store if isinstance(store, Store) else None
         self._clock = clock
         self._on_change = on_change
-        self._patience_ns = int(patience_s * 1e9)
         # Reentrant for signal handlers, which run on a thread that may hold them.
         self._state_lock = threading.RLock()
         self._disk_lock = threading.RLock()
@@ -76,14 +75,13 @@ class Breaker:
         self._settled = True
         self._trips = 0
         self._told_confirmed = False
-        recalled = _past(store)
+        recalled = record.recall(store)
         beginning = begin(recalled.past, clock.now_ns())
         self._halt: Halt = beginning.halt
         self._note = beginning.note
         self._further: tuple[Halt, ...] = recalled.further
         self.alerts_acted: frozenset[Acted] = frozenset(recalled.acted)
-        # Client ids under which orders were placed, the latest few.
-        # By their hash, which takes a quarter of what the ids take.
+        # Client ids under which orders were placed, the latest few: by hash, a quarter of what the ids take.
         self._placed: dict[int, None] = {}
         self._confirmed_ns: int | None = None
         gate.recall(recalled.unknown)
@@ -279,7 +277,7 @@ class Breaker:
 
     def _close_gate(self) -> None:
         self._waiting = self.gate.close(self._halt)
-        self._give_up_mono_ns = self._clock.mono_ns() + self._patience_ns
+        self._give_up_mono_ns = self._clock.mono_ns() + _PATIENCE_NS
         self._settled = False
         self._told_confirmed = False
         self._confirmed_ns = None
@@ -392,11 +390,3 @@ def _numbers(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
     except Exception as error:
         failures.warn("breaker evidence", f"the numbers of a halt are not kept: {describe(error)}")
         return ()
-
-
-def _past(store: Store | StoreUnavailable | None) -> record.Recalled:
-    if isinstance(store, Store):
-        return record.recall(store)
-    if store is not None and store.holds_state:
-        return record.Recalled(Unreadable(f"{store.path}: {store.reason}", store.remedy))
-    return record.Recalled(Past(None, None))

@@ -108,14 +108,22 @@ def _plain_order(order: OrderRequest) -> OrderRequest:
         return OrderRequest(names, plain_text(order.operation), None, None, None, None)
 
 
-def recall(store: Store) -> Recalled:
-    """Read the past from the log; whatever prevents that is a past too."""
+def recall(store: Store | StoreUnavailable | None) -> Recalled:
+    """Read the past from the log; whatever prevents that is a past too, but where no state can have been kept."""
+    if isinstance(store, StoreUnavailable) and store.holds_state:
+        return _unreadable(store)
+    if not isinstance(store, Store):
+        return Recalled(Past(None, None))
     try:
         return _recall(store)
     except StoreUnavailable as error:
-        return Recalled(Unreadable(f"{error.path}: {error.reason}", error.remedy))
+        return _unreadable(error)
     except msgspec.MsgspecError as error:
         return Recalled(Unreadable(f"a row in {store.path} is not understood ({error})", _LOOK))
+
+
+def _unreadable(error: StoreUnavailable) -> Recalled:
+    return Recalled(Unreadable(f"{error.path}: {error.reason}", error.remedy))
 
 
 def _recall(store: Store) -> Recalled:

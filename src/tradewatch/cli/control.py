@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LONGEST_REASON = 4000
+_NOT_KNOWN = "Whether it did as it was told is not known: ask for its status."
+
 
 def status(arguments: Sequence[str], prog: str) -> int:
     """Of one bot all that is known, else a line for each."""
@@ -137,10 +140,6 @@ def _say_change(bot: str, now: Mapping[str, Any], *, as_json: bool) -> None:
     if now["unknown"]:
         lines.append(f"{now['unknown']} orders may or may not be at the venue: look at the account")
     bots.say(lines)
-
-
-_LONGEST_REASON = 4000
-_NOT_KNOWN = "Whether it did as it was told is not known: ask for its status."
 
 
 def query(arguments: Sequence[str], prog: str) -> int:

@@ -14,6 +14,7 @@ from tradewatch.control.protocol import (
     HaltAsked,
     Hello,
     LimitInForce,
+    Limits,
     LimitsAsked,
     QueryAsked,
     Request,
@@ -91,12 +92,6 @@ def _perform(request: Request, user: str, bot: Bot, gone: Callable[[], bool]) ->
                     LimitInForce(each.name, values[each.name], each.default, each.unit, each.meaning) for each in LIMITS
                 )
             )
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """All limits."""
-
-    limits: tuple[LimitInForce, ...]
 
 
 def _who(given: str | None, user: str) -> str:

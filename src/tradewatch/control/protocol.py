@@ -83,3 +83,9 @@ class LimitInForce(msgspec.Struct, frozen=True):
     default: float
     unit: str
     meaning: str
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """All limits."""
+
+    limits: tuple[LimitInForce, ...]

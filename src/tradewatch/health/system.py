@@ -45,7 +45,6 @@ class System:
         bounded: puts what there is no room for in metrics together.
         folder: /proc.
         blocks: /sys/block.
-
     """
 
     def __init__(

@@ -184,12 +184,12 @@ class _Taking:
             else:
                 self._unknown(("limits", str(name)), each, names)
 
-    def take(self, field: Field, value: Any, at: At, *, hint: str = "") -> None:
+    def take(self, field: Field, value: Any, at: At) -> None:
         """One value."""
         try:
             found = field.checked(value)
         except ValueError:  # which msgspec's ValidationError is
-            self._wrong(at, shown(field.key, value), "", field.accepted(self._none) + (hint or _hint(field, value)))
+            self._wrong(at, shown(field.key, value), "", field.accepted(self._none) + _hint(field, value))
             return
         if field.is_path and found is not None:
             found = self._located(found) if isinstance(found, str) else tuple(map(self._located, found))

@@ -102,7 +102,7 @@ def urgent(status: Status, attributes: Mapping[str, Any] | None) -> bool:
     """Whether a span is of an error or an order, which are sent first and dropped last."""
     if status.status_code is StatusCode.ERROR:
         return True
-    return bool(attributes) and (a.ORDER_SIDE.name in attributes or a.ORDER_ID.name in attributes)  # type: ignore[operator]
+    return attributes is not None and (a.ORDER_SIDE.name in attributes or a.ORDER_ID.name in attributes)
 
 
 def texts(attributes: Any) -> int:

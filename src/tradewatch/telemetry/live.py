@@ -206,5 +206,5 @@ def described(live: LiveCall, told: Told) -> Call:
         more.fills,
         told.marks,
         told.balances,
-        None if live.operation.spans is None else live,
+        None if operation.spans is None else live,
     )

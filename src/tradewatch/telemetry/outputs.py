@@ -33,10 +33,13 @@ class Outputs:
         journal: where its calls are written down.
 
     Attributes:
+        providers: as given.
         tracer: None where nobody wants spans.
         meter: of the provider in use.
         extra: the attributes that tell this bot from others on the same providers.
         span_extra: those of every call's span.
+        spans, fold, emitter: what makes spans, None where nobody wants any, and histograms; what hands calls to them.
+        identity: labels of whatever is read here as Prometheus would scrape it.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Outputs:
         timed: Timed,
         journal: Journal,
     ) -> None:
-        self._providers = providers
+        self.providers = providers
         self._gauges = gauges
         self._logs = logs
         self._bot = bot
@@ -61,6 +64,11 @@ class Outputs:
         # Several bots may share an application's provider, whose resource cannot tell them apart.
         self.extra: Mapping[str, str] = {} if meters in providers.ours else {a.BOT.name: bot}
         self.span_extra = {**self.extra, a.STRATEGY.name: strategy} if strategy is not None else self.extra
+        self.identity = {
+            "job": providers.service_name,
+            "instance": providers.instance_id,
+            **{name.replace(".", "_"): value for name, value in self.extra.items()},
+        }
         self.meter = meters.get_meter(SCOPE)
         self.tracer: Tracer | None = None
         self.spans = None
@@ -76,19 +84,19 @@ class Outputs:
     def begin(self, published: Published) -> None:
         """Report these readings at each collection, and hand on log records where they are to go anywhere."""
         self._published = published
-        self._gauges.add(self._providers.meter_provider, SCOPE, published, self.extra, self.fold.collecting)
-        if self._providers.logger_provider is not None:
-            sends = next((o.thread_id for o in self._providers.outboxes if o.signal == "logs"), None)
+        self._gauges.add(self.providers.meter_provider, SCOPE, published, self.extra, self.fold.collecting)
+        if self.providers.logger_provider is not None:
+            sends = next((o.thread_id for o in self.providers.outboxes if o.signal == "logs"), None)
             # The resource of an application's own says nothing of bots.
             said = {} if sends is not None else {a.BOT.name: self._bot}
-            self._logs.add(self._journal, self._providers.logger_provider, sends, said)
+            self._logs.add(self._journal, self.providers.logger_provider, sends, said)
 
     @property
     def jobs(self) -> dict[str, Job]:
         """What the service thread is to do."""
         jobs: dict[str, Job] = {"telemetry": self.emitter.run, "metrics": self.fold.run}
-        if self._providers.outboxes or self._providers.passed:
-            jobs["export"] = self._providers.run
+        if self.providers.outboxes or self.providers.passed:
+            jobs["export"] = self.providers.run
         return jobs
 
     def hand_over(self) -> None:
@@ -100,19 +108,19 @@ class Outputs:
     def forked(self) -> None:
         """In a forked child: nothing is sent from there."""
         self.fold.fork()
-        self._providers.forked()
+        self.providers.forked()
 
     def close(self, within_s: float, *, at_exit: bool) -> None:
         """Send what there is, and let go of the providers; those that are ours are shut down."""
-        ours = self._providers.meter_provider in self._providers.ours
+        ours = self.providers.meter_provider in self.providers.ours
         with failures.kept("metrics"):
             # Ours exports the last values next and is then gone; at the end of the process so does any other.
             self.fold.close(series_stay=at_exit or ours)
         self._logs.remove(self._journal)
-        self._providers.shutdown(within_s)
+        self.providers.shutdown(within_s)
         if not at_exit:
             self._report_no_more()
 
     def _report_no_more(self) -> None:
         if self._published is not None:
-            self._gauges.remove(self._providers.meter_provider, self._published)
+            self._gauges.remove(self.providers.meter_provider, self._published)

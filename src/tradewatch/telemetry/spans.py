@@ -1,10 +1,10 @@
 """From calls to spans, in three ways that give the same span.
 
 Nobody asked for it: made from the record on the service thread, and handed over as it is where only exporters of ours
-listen. Somebody asked for it while the call ran: started by
-the SDK at that moment, with the call's own start time, and ended at the call's end on the bot's thread. A processor
-that is neither ours nor the SDK's Simple or Batch listens: started and ended by the SDK with the call, so that
-`on_start` and `on_end` come on the bot's thread, parent before child.
+listen. Somebody asked for it while the call ran: started by the SDK at that moment, with the call's own start time, and
+ended at the call's end on the bot's thread. A processor that is neither ours nor the SDK's Simple or Batch listens:
+started and ended by the SDK with the call, so that `on_start` and `on_end` come on the bot's thread, parent before
+child.
 
 The sampler is asked once for each span, with the attributes that are known at its start.
 """
@@ -50,10 +50,8 @@ _NOTHING_ODD = (None,) * 4
 _NONE_RESENT = (0,)
 
 
-def spans_to(provider: TracerProvider | None, scope: str, extra: Mapping[str, str]) -> Spans | None:
+def spans_to(provider: TracerProvider, scope: str, extra: Mapping[str, str]) -> Spans | None:
     """Spans for a provider; None where nobody wants any."""
-    if provider is None:
-        return None
     tracer = provider.get_tracer(scope)
     return None if isinstance(tracer, NoOpTracer) else Spans(provider, tracer, extra)
 

@@ -13,7 +13,8 @@ import pytest
 
 from tradewatch.breaker import Breaker, OrderGate, explain
 from tradewatch.instrumentation.ccxt import Binding
-from tradewatch.instrumentation.ccxt.calls import BINDING, EndpointCall, running
+from tradewatch.instrumentation.ccxt.binding import BINDING, running
+from tradewatch.instrumentation.ccxt.calls import EndpointCall
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of, never_orders
 from tradewatch.instrumentation.patch import Refused
 from tradewatch.runtime.clock import SystemClock

@@ -3,7 +3,7 @@
 ccxt is never imported here: it is looked at when the bot has imported it.
 """
 
-from tradewatch.instrumentation.ccxt.calls import Binding, binding_of, loop_of
+from tradewatch.instrumentation.ccxt.binding import Binding, binding_of, loop_of
 from tradewatch.instrumentation.ccxt.errors import refused_class
 from tradewatch.instrumentation.ccxt.heard import Limit
 from tradewatch.instrumentation.ccxt.venue_clock import ClockOffset

@@ -19,7 +19,7 @@ from tradewatch.runtime.safety import Stretch
 from tradewatch.runtime.scrub import label
 from tradewatch.telemetry.live import NOTHING_TOLD, LiveCall, Told
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 # Ids remembered a client; beyond that a repeated trade is passed on, and the ledger knows it.
 _REMEMBERED = 20_000
@@ -56,7 +56,7 @@ class Seen:
         return False
 
 
-def _remember(known: dict[int, T], key: int, value: T) -> None:
+def _remember(known: dict[int, _T], key: int, value: _T) -> None:
     while len(known) >= _REMEMBERED:
         known.pop(next(iter(known)), None)
     known[key] = value
@@ -90,8 +90,8 @@ def _orders(live: LiveCall, seen: Seen, orders: list[Any], now: int) -> None:
         told = mapping(order)
         if type(told.get("id")) is not str:
             continue
-        made = _changed(probe.venue, probe.account, told, seen, now)
-        reports += [made] if made is not None else []
+        made = report(probe.venue, probe.account, told, now)
+        reports += [made] if made is not None and not seen.order(made) else []
         # Trades may come with a report that is otherwise the same.
         if told.get("trades"):
             carried = fills_of_order(probe.account, told, now)
@@ -112,14 +112,17 @@ def _without_id(live: LiveCall, i: int, order: Any, now: int, *, raw: bool) -> O
     return OrderReport(request.key, side, kind, status, amount, price, None, None, None, None, now)
 
 
-def _changed(venue: str, account: str, order: Any, seen: Seen, now: int) -> OrderReport | None:
-    made = report(venue, account, order, now)
-    return None if made is None or seen.order(made) else made
+def read_order(live: LiveCall, seen: Seen, result: Any) -> None:
+    """One order, or a list of them: what is new of each."""
+    _orders(live, seen, result if type(result) is list else [result], live.probe.clock.now_ns())
 
 
-def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
-    fills: list[Fill] = []
-    for trade in trades:
+def read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
+    """A list of the account's own trades: those that were not told before."""
+    if type(result) is not list:
+        return
+    now, fills = live.probe.clock.now_ns(), []
+    for trade in result:
         told = mapping(trade)
         ids = (told.get("symbol"), told.get("order"), told.get("id"))
         if all(type(each) is str for each in ids) and hash(ids) in seen.trades:
@@ -129,17 +132,6 @@ def _trades(live: LiveCall, seen: Seen, trades: list[Any], now: int) -> None:
             fills.append(made)
     if fills:
         live.own().fills += tuple(fills)
-
-
-def read_order(live: LiveCall, seen: Seen, result: Any) -> None:
-    """One order, or a list of them: what is new of each."""
-    _orders(live, seen, result if type(result) is list else [result], live.probe.clock.now_ns())
-
-
-def read_trades(live: LiveCall, seen: Seen, result: Any) -> None:
-    """A list of the account's own trades: those that were not told before."""
-    if type(result) is list:
-        _trades(live, seen, result, live.probe.clock.now_ns())
 
 
 def _read_balance(live: LiveCall, seen: Seen, result: Any) -> None:

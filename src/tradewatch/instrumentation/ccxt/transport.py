@@ -13,7 +13,8 @@ from typing import Any
 
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY
 
-from tradewatch.instrumentation.ccxt.calls import argument, binding_of, refuse_if_closed, running
+from tradewatch.instrumentation.ccxt.binding import binding_of, refuse_if_closed, running
+from tradewatch.instrumentation.ccxt.calls import argument
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of, is_test
 from tradewatch.instrumentation.ccxt.errors import error_type, is_cancellation, is_refusal, nonce_error
 from tradewatch.runtime.failures import failures

@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, EndpointCall, UnifiedCall, secrets_of
+from tradewatch.instrumentation.ccxt.binding import BINDING, Binding, secrets_of
+from tradewatch.instrumentation.ccxt.calls import EndpointCall, UnifiedCall
 from tradewatch.instrumentation.ccxt.endpoints import endpoints_of
 from tradewatch.instrumentation.ccxt.orders import SENDS_ORDERS
 from tradewatch.instrumentation.ccxt.streams import OrderMessage, Streams, watched

@@ -1,7 +1,7 @@
 """ccxt's websockets: connections, messages, and what `watch_*` methods tell.
 
-`wire` reads a raw message, `connections` wraps what a connection lives by, `watched` the
-methods that bots wait on, `sends` gates the orders.
+`wire` reads a raw message, `connections` wraps what a connection lives by, `watched` the methods that bots wait on,
+`sends` gates the orders.
 """
 
 from tradewatch.instrumentation.ccxt.streams.connections import Streams

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 
-from tradewatch.instrumentation.ccxt.calls import BINDING, Binding, binding_of
+from tradewatch.instrumentation.ccxt.binding import BINDING, Binding, binding_of
 from tradewatch.instrumentation.ccxt.streams.sends import gated
 from tradewatch.instrumentation.ccxt.streams.wire import said
 from tradewatch.instrumentation.patch import Patches, WrapPoint, original_of

@@ -16,7 +16,8 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 from tradewatch.instrumentation.ccxt import orders
-from tradewatch.instrumentation.ccxt.calls import LogicalCall, argument, binding_of, refuse, running
+from tradewatch.instrumentation.ccxt.binding import binding_of, refuse, running
+from tradewatch.instrumentation.ccxt.calls import LogicalCall, argument
 from tradewatch.instrumentation.ccxt.endpoints import PLACES
 from tradewatch.instrumentation.patch import Refused, original_of, standing_for
 from tradewatch.runtime.failures import failures

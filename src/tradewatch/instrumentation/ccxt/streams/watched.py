@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from tradewatch.instrumentation.ccxt.calls import Binding, binding_of
+from tradewatch.instrumentation.ccxt.binding import Binding, binding_of
 from tradewatch.instrumentation.ccxt.numbers import mapping, time_ns
 from tradewatch.instrumentation.ccxt.observe import best, quote, read_balances, read_marks, read_order, read_trades
 from tradewatch.instrumentation.patch import standing_for
