@@ -28,6 +28,18 @@ def write(text):
     open("tradewatch.yaml", "w").write(text)
 """
 
+# Of a program without code, whose watch begins with its first order.
+REREAD = """
+    import signal
+    order(client())
+    def limits_after(text):
+        open("mine.yaml", "w").write(text)
+        changed = watch().status().configured_ns
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: watch().status().configured_ns != changed or watch().settings.refused)
+        return watch().status().limits
+"""
+
 
 @pytest.fixture
 def bot(run, tmp_path, monkeypatch):
@@ -100,16 +112,11 @@ def test_without_a_file_and_when_nothing_is_watched_the_signal_is_the_systems(bo
 def test_a_program_without_code_reads_its_file_again(venue, program, tmp_path):
     (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
     body = """
-    order(client())
     before = watch().status().limits["drawdown"]
-    open("mine.yaml", "w").write("limits: {drawdown: 0.3}\\n")
-    import signal
-    os.kill(os.getpid(), signal.SIGHUP)
-    until(lambda: watch().status().limits["drawdown"] == 0.3)
-    say(before=before)
+    say(limits=[before, limits_after("limits: {drawdown: 0.3}")["drawdown"]])
     """
-    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml")
-    assert bot.said() == {"before": 0.2}
+    bot = program(REREAD + body, venue().url, TRADEWATCH_CONFIG="mine.yaml")
+    assert bot.said() == {"limits": [0.2, 0.3]}
     assert "changed by SIGHUP" in bot.end()[1]
 
 
@@ -117,17 +124,11 @@ def test_a_variable_that_was_wrong_at_the_start_does_not_keep_a_file_from_being_
     """What is wrong in the environment of a process nobody can mend while it runs."""
     (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
     body = """
-    order(client())
-    import signal
-    def limit_after(text):
-        open("mine.yaml", "w").write(text)
-        changed = watch().status().configured_ns
-        os.kill(os.getpid(), signal.SIGHUP)
-        until(lambda: watch().status().configured_ns != changed or watch().settings.refused)
-        return watch().status().limits["drawdown"]
-    say(limits=[limit_after("limits: {drawdown: %s}" % text) for text in ("0.3", "0.4", "40")])
+    say(limits=[limits_after("limits: {drawdown: %s}" % text)["drawdown"] for text in ("0.3", "0.4", "40")])
     """
-    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="overhead=7", TRADEWATCH_PROT="1")
+    bot = program(
+        REREAD + body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="overhead=7", TRADEWATCH_PROT="1"
+    )
     assert bot.said() == {"limits": [0.3, 0.4, 0.4]}
     _, err = bot.end()
     assert "TRADEWATCH_PROT '1' IS NOT IN FORCE: no such variable (nearest: TRADEWATCH_PORT)" in err
@@ -138,20 +139,12 @@ def test_a_file_that_a_variable_of_the_start_wins_over_is_said_to_have_no_effect
     """A shell cannot change the environment of a program that runs."""
     (tmp_path / "mine.yaml").write_text("limits: {drawdown: 0.2}\n")
     body = """
-    order(client())
-    import signal
-    def hang_up(text):
-        open("mine.yaml", "w").write(text)
-        changed = watch().status().configured_ns
-        os.kill(os.getpid(), signal.SIGHUP)
-        until(lambda: watch().status().configured_ns != changed)
-        limits = watch().status().limits
-        return limits["drawdown"], limits["overhead"]
-    first = hang_up("limits: {drawdown: 0.3, overhead: 0.2}")
+    first = limits_after("limits: {drawdown: 0.3, overhead: 0.2}")
     os.environ["TRADEWATCH_LIMITS"] = ""
-    say(limits=[first, hang_up("limits: {drawdown: 0.4, overhead: 0.2}")])
+    second = limits_after("limits: {drawdown: 0.4, overhead: 0.2}")
+    say(limits=[(limits["drawdown"], limits["overhead"]) for limits in (first, second)])
     """
-    bot = program(body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="drawdown=0.1")
+    bot = program(REREAD + body, venue().url, TRADEWATCH_CONFIG="mine.yaml", TRADEWATCH_LIMITS="drawdown=0.1")
     assert bot.said() == {"limits": [[0.1, 0.2], [0.4, 0.2]]}
     first, second = [line for line in bot.end()[1].splitlines() if "changed by SIGHUP" in line]
     assert "limits.overhead 0.05 -> 0.2 (" in first

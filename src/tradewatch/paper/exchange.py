@@ -269,17 +269,8 @@ class Exchange(Floor):
 
     def _meet(self, symbol: str, printed: Print) -> None:
         """Let a print of a market of limited depth trade with the orders that rest there."""
-        market = self.markets[symbol]
-        owners = {
-            order.order_id: state
-            for state in self._states.values()
-            for order in state.open.values()
-            if order.symbol == symbol
-        }
-        resting = [state.open[order_id] for order_id, state in owners.items()]
-        quote = market.quote(printed.at_ns)
-        for order, ahead, filled in queue.turns(resting, printed, quote, market.instrument.step):
-            state, moved = owners[order.order_id], msgspec.structs.replace(order, ahead=ahead)
+        for name, order, ahead, filled in queue.turns(self._states, self.markets[symbol], printed):
+            state, moved = self._states[name], msgspec.structs.replace(order, ahead=ahead)
             state.keep(moved)
             if filled:
                 self._fill_resting(state, moved, filled, printed.at_ns)

@@ -13,7 +13,7 @@ Only in a market of limited depth; where depth is ample, an order is filled whol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -29,6 +29,10 @@ class Resting(Protocol):
     @property
     def order_id(self) -> int:
         """Older orders have smaller ones."""
+
+    @property
+    def symbol(self) -> str:
+        """The market's id."""
 
     @property
     def side(self) -> Side:
@@ -47,7 +51,15 @@ class Resting(Protocol):
         """As of `Place`."""
 
 
-_Resting = TypeVar("_Resting", bound=Resting)
+_Resting_co = TypeVar("_Resting_co", bound=Resting, covariant=True)
+
+
+class Owner(Protocol[_Resting_co]):
+    """An account, of spot or of the perpetual."""
+
+    @property
+    def open(self) -> Mapping[int, _Resting_co]:
+        """Its orders in the book, by their ids."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -82,17 +94,29 @@ def next_print(market: Market, after_ns: int, until_ns: int) -> Print | None:
     return None
 
 
-def turns(orders: Iterable[_Resting], printed: Print, quote: Quote, step: int) -> list[tuple[_Resting, int, int]]:
-    """The orders that a print comes to, in their turn, each with what stands ahead then and what of it is filled."""
+def turns(
+    owners: Mapping[str, Owner[_Resting_co]], market: Market, printed: Print
+) -> list[tuple[str, _Resting_co, int, int]]:
+    """The orders that a print of a market comes to, in their turn.
+
+    Returns:
+        Of each its owner's name, the order, what stands ahead of it then, and what of it is filled.
+    """
+    instrument, quote = market.instrument, market.quote(printed.at_ns)
     side: Side = "BUY" if printed.sell else "SELL"
     best, sign = (quote.bid, -1) if printed.sell else (quote.ask, 1)
-    reached = [one for one in orders if one.side == side and one.price * sign <= best * sign]
-    volume = printed.quantity // step * step
+    reached = [
+        (name, one)
+        for name, owner in owners.items()
+        for one in owner.open.values()
+        if one.symbol == instrument.id and one.side == side and one.price * sign <= best * sign
+    ]
+    volume = printed.quantity // instrument.step * instrument.step
     found = []
-    for one in sorted(reached, key=lambda one: (one.price * sign, one.order_id)):
+    for name, one in sorted(reached, key=lambda each: (each[1].price * sign, each[1].order_id)):
         ahead = min(one.ahead, quote.size) if one.price == best else 0
         traded = min(ahead, volume)
         filled = min(one.left, volume - traded)
         volume -= filled
-        found.append((one, ahead - traded, filled))
+        found.append((name, one, ahead - traded, filled))
     return found

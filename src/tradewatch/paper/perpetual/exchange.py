@@ -290,17 +290,8 @@ class Perpetual(Floor):
 
     def _meet(self, symbol: str, printed: Print) -> None:
         """Let a print of a market of limited depth trade with the orders that rest there."""
-        market = self.markets[symbol]
-        owners = {
-            order.order_id: wallet
-            for wallet in self._wallets.values()
-            for order in wallet.open.values()
-            if order.symbol == symbol
-        }
-        resting = [wallet.open[order_id] for order_id, wallet in owners.items()]
-        quote = market.quote(printed.at_ns)
-        for order, ahead, filled in queue.turns(resting, printed, quote, market.instrument.step):
-            wallet, moved = owners[order.order_id], msgspec.structs.replace(order, ahead=ahead)
+        for name, order, ahead, filled in queue.turns(self._wallets, self.markets[symbol], printed):
+            wallet, moved = self._wallets[name], msgspec.structs.replace(order, ahead=ahead)
             wallet.keep(moved)
             if filled:
                 self._rested(wallet, moved, filled)
