@@ -55,6 +55,14 @@ class Bots:
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
+    def begin(self, *arguments):
+        """A command that runs until somebody ends it."""
+        process = subprocess.Popen(
+            [COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
+        self.started.append(process)
+        return process
+
     def json(self, *arguments):
         """What it says in JSON where all is well."""
         code, said, complaint = self.run(*arguments, "--json")

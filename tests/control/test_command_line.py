@@ -148,18 +148,25 @@ def test_colour_is_for_terminals_that_want_it(bots):
         assert "\x1b" not in bots.run(*arguments, TERM="xterm-256color")[1]
 
 
+def until_line(process, shown):
+    """Read what it says up to a line that begins so."""
+    for line in process.stdout:
+        if re.match(shown, line):
+            return
+    raise AssertionError(f"it never said {shown}: {process.stderr.read()}")
+
+
 def test_top_shows_a_bot_until_ctrl_c_and_no_longer_than_it_runs(bots):
     process = bots.start("grid")
     code, shown = bots.on_terminal("top", until="tradewatch itself")
     assert code == 0
     assert "ACTIVE" in shown
-    import threading
-
-    threading.Timer(2, process.kill).start()
-    code, said, complaint = bots.run("top", "grid")
-    assert code == 3
-    assert re.match(r"\d\d:\d\d:\d\d note: no exchange client found", said)
-    assert re.search(r"\n\d\d:\d\d:\d\d ACTIVE equity – \(stale\)", said)
+    top = bots.begin("top", "grid")
+    assert re.match(r"\d\d:\d\d:\d\d note: no exchange client found", top.stdout.readline())
+    until_line(top, r"\d\d:\d\d:\d\d ACTIVE equity – \(stale\)")
+    process.kill()
+    _, complaint = top.communicate(timeout=60)
+    assert top.returncode == 3
     assert "no bot runs in" in complaint or "ended while it was asked" in complaint
 
 

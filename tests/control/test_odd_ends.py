@@ -103,11 +103,7 @@ def test_ctrl_c_while_a_bot_does_not_answer_says_that_nothing_is_known(bots, tmp
         silent.bind(str(folder / "tradewatch.sock"))
         silent.listen()
         silent.settimeout(60)
-        shell = subprocess.Popen(
-            [bots.command, "halt", "--state-dir", folder, "--reason", "x", "--timeout", "600"],
-            env=bots.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        bots.started.append(shell)
+        shell = bots.begin("halt", "--state-dir", folder, "--reason", "x", "--timeout", "600")
         asking, _ = silent.accept()
         with asking:
             asking.settimeout(60)

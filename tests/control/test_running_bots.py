@@ -83,7 +83,6 @@ def test_a_bot_answers_though_its_safety_and_service_threads_are_stuck(bots):
     bots.start(
         "grid",
         """
-        held = threading.Event()
         watch._safety._step = lambda: time.sleep(600)
         watch._service._loop.call_soon_threadsafe(lambda: time.sleep(600))
         watch._journal.wake.set()

@@ -58,23 +58,6 @@ def bought(order, *attempts, **more):
     )
 
 
-def requests_of(calls):
-    """(method, path, status) of every attempt, as the exchange's log has them."""
-    return [
-        (
-            a["attributes"]["http.request.method"],
-            a["attributes"]["url.path"],
-            a["attributes"].get("http.response.status_code"),
-        )
-        for c in calls
-        for a in c["attempts"]
-    ]
-
-
-def logged(venue):
-    return [(e.method, e.path, e.status) for e in venue.log()]
-
-
 def counted(points, name):
     """Of a histogram: count by operation and status or error."""
     found = {}
@@ -102,7 +85,7 @@ def test_each_call_is_one_span_with_its_attempts_under_it(api, venue, applicatio
         bought(limit, order__price="120"),
         call("cancel_order", attempt("DELETE", "/api/v3/order"), symbol=SYMBOL),
     ]
-    assert requests_of(application.calls()) == logged(place)
+    assert application.requests() == place.requests()
     assert {str(e.order_id) for e in place.orders()} == {market["id"], limit["id"]}
     points = application.points()
     assert counted(points, "trading.exchange.call.duration") == {
@@ -143,7 +126,7 @@ def test_a_request_that_is_sent_again_is_a_second_attempt_of_the_same_call(
             symbol=SYMBOL,
         )
     ]
-    assert requests_of(application.calls()) == logged(place)[1:]
+    assert application.requests() == place.requests()[1:]
     assert counted(application.points(), "trading.exchange.request.duration") == {
         ("fetch_ticker", 503, "unavailable"): 2,
         ("fetch_ticker", 200, None): 1,
@@ -235,55 +218,6 @@ def test_a_method_captured_before_is_seen_at_its_endpoint(api, venue, applicatio
     assert place.orders()[0].client_order_id == order["clientOrderId"]
 
 
-def test_a_client_made_later_belongs_to_the_bot(api, venue, application, make_bot, watch_over):
-    place = venue()
-    bot = make_bot()
-    api.ccxt.binance  # imported, and nothing made
-    watch = watch_over(bot, clock=place.clock, **application.settings)
-    assert watch.status().clients == ()
-    bot.exchange = api.client(place)
-    api.do(bot.exchange.fetch_ticker(SYMBOL))
-    assert [(c.path, c.exchange) for c in watch.status().clients] == [("made later", "binance")]
-    tradewatch.shutdown()
-    assert requests_of(application.calls()) == logged(place)
-    assert [c["name"] for c in application.calls()] == ["fetch_ticker binance"]
-
-
-def test_two_bots_and_two_clients_are_kept_apart(api, venue, application, make_bot, watch_over, tmp_path):
-    place = venue()
-    first, second, other = api.client(place), api.client(place), api.client(place)
-    a, b = make_bot(first), make_bot(other)
-    a.exchanges = {"spare": second}
-    watch_a = watch_over(a, clock=place.clock, **application.settings)
-    watch_b = watch_over(b, clock=place.clock, state_dir=tmp_path / "b", name="b", **application.settings)
-    assert [c.path for c in watch_a.status().clients] == ["bot.exchange", "bot.exchanges['spare']"]
-    for client, times in ((first, 1), (second, 2), (other, 4)):
-        for _ in range(times):
-            api.do(client.fetch_ticker(SYMBOL))
-    assert [o.calls for o in watch_a.status().operations] == [3]
-    assert [o.calls for o in watch_b.status().operations] == [4]
-    tradewatch.shutdown()
-    assert len(application.calls()) == 7
-    assert sorted(requests_of(application.calls())) == sorted(logged(place))
-
-
-def test_one_bot_is_watched_once(api, venue, make_bot, watch_over):
-    bot = make_bot(api.client(venue()))
-    watch = watch_over(bot, limits={"daily_loss": 0.02})
-    assert watch_over(bot) is watch_over(bot, limits={"daily_loss": 0.02}) is tradewatch.instrument(bot) is watch
-
-
-def test_a_bot_that_is_watched_already_takes_no_other_settings(blocking, venue, make_bot, watch_over, tmp_path):
-    bot = make_bot(blocking.client(venue()))
-    watch = watch_over(bot)
-    with pytest.raises(ValueError, match=r"watched already, with another state_dir, limits; .*uninstrument") as caught:
-        watch_over(bot, limits={"daily_loss": 0.02}, state_dir=tmp_path / "other", currency=None)
-    assert "port" not in str(caught.value)
-    assert watch.status().limits["daily_loss"] == 0.03
-    tradewatch.uninstrument(bot)
-    assert watch_over(bot, limits={"daily_loss": 0.02}).status().limits["daily_loss"] == 0.02
-
-
 async def test_fifty_calls_side_by_side_are_fifty_spans(venue, application, make_bot, watch_over):
     import ccxt.async_support
 
@@ -300,7 +234,7 @@ async def test_fifty_calls_side_by_side_are_fifty_spans(venue, application, make
     calls = application.calls()
     assert (len(calls), sum(c["error"] is not None for c in calls)) == (50, 10)
     assert {len(c["attempts"]) for c in calls} == {1}
-    assert sorted(requests_of(calls)) == sorted(logged(place)[1:])
+    assert sorted(application.requests()) == sorted(place.requests()[1:])
 
 
 def test_calls_on_eight_threads_are_counted_exactly(blocking, venue, application, make_bot, watch_over):
@@ -328,7 +262,7 @@ def test_calls_on_eight_threads_are_counted_exactly(blocking, venue, application
     tradewatch.shutdown()
     assert {o.operation: o.calls for o in watch.status().operations} == {"fetch_ticker": 360, "create_order": 40}
     calls = application.calls()
-    assert sorted(requests_of(calls)) == sorted(logged(place)[1:])
+    assert sorted(application.requests()) == sorted(place.requests()[1:])
     ids = [c["attributes"]["trading.order.id"] for c in calls if c["name"] == "create_order binance"]
     assert sorted(ids) == sorted(str(e.order_id) for e in place.orders())
     assert watch.status().portfolio.fills == 40

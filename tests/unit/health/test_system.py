@@ -95,15 +95,18 @@ async def test_a_device_too_many_is_added_to_the_others(fake_proc, tmp_path):
     assert seen[others] == sum(range(20, 25)) * 512
 
 
-async def test_looks_go_on_until_the_end(monkeypatch, until):
+async def test_looks_go_on_until_the_end(monkeypatch):
     monkeypatch.setattr(system, "EVERY_S", 0.01)
     found, ending, looks = made(), asyncio.Event(), []
-    monkeypatch.setattr(found, "look", lambda: asyncio.sleep(0, looks.append(1)))
-    job = asyncio.create_task(found.run(ending))
-    while len(looks) < 3:  # noqa: ASYNC110  there is nothing else to wait for
-        await asyncio.sleep(0.01)
-    ending.set()
-    await job
+
+    async def look():
+        looks.append(1)
+        if len(looks) == 3:
+            ending.set()
+
+    monkeypatch.setattr(found, "look", look)
+    await asyncio.wait_for(found.run(ending), 30)
+    assert len(looks) == 3
 
 
 async def test_other_tasks_run_between_the_processes_that_are_looked_at(fake_proc, monkeypatch):
