@@ -151,7 +151,6 @@ def test_the_status_says_it_too(working, until, tmp_path):
 def test_two_loops_of_which_one_ends_also_uvloops(venue, make_bot, watch_over, until, pointed):
     """As bots with one loop for trading and one for prices have it."""
     import ccxt.async_support as ccxt
-    from tests.conftest import pointed
 
     place, ends = venue(), {"trader": threading.Event(), "prices": threading.Event()}
     bot = make_bot()

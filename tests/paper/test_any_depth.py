@@ -72,9 +72,7 @@ CONTRACT = st.one_of(
     st.tuples(st.just("limit"), SIDES, AMOUNTS, AWAY, IN_FORCE, st.booleans()),
     st.tuples(st.just("limit"), SIDES, AMOUNTS, st.integers(-15, 15), st.just("GTC"), st.just(True)),
     st.tuples(st.just("market"), SIDES, AMOUNTS, st.booleans()),
-    st.tuples(
-        st.just("stop"), SIDES, AMOUNTS, AWAY, st.sampled_from(["STOP_MARKET", "TAKE_PROFIT_MARKET"]), st.booleans()
-    ),
+    st.tuples(st.just("stop"), SIDES, AMOUNTS, AWAY, STOPS, st.booleans()),
     st.tuples(st.just("cancel"), st.integers(0, 9)),
     PASS,
     PASS,

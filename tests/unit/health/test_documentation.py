@@ -1,18 +1,20 @@
 """docs/system.md names what there is."""
 
 import re
-from pathlib import Path
 
+from pages import blocks_of, text_of
 from tradewatch import rules
 from tradewatch.semconv import METRICS
 
-DOC = (Path(__file__).parents[3] / "docs" / "system.md").read_text()
+PAGE = "docs/system.md"
 OF_SYSTEM = ("process.", "system.", "cpython.", "trading.loop.", "tradewatch.process.", "tradewatch.log_file.")
 
 
 def test_every_metric_is_named_and_no_other():
     named = {
-        name for name in re.findall(r"`((?:process|system|cpython|trading|tradewatch)_\w+)`", DOC) if "{" not in name
+        name
+        for name in re.findall(r"`((?:process|system|cpython|trading|tradewatch)_\w+)`", text_of(PAGE))
+        if "{" not in name
     }
     labels = {a.label for m in METRICS for a in m.attributes}
     ours = {m.prometheus for m in METRICS if m.name.startswith(OF_SYSTEM)}
@@ -20,7 +22,7 @@ def test_every_metric_is_named_and_no_other():
 
 
 def test_its_rules_read_metrics_that_there_are():
-    [example] = [each for each in re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL) if each.startswith("groups")]
+    [example] = [block.text for block in blocks_of(PAGE, "yaml") if block.text.startswith("groups")]
     [group] = rules.loads(example)
     needed = {str(name) for rule in group.rules for name in rule.needs}
     assert len(needed) >= 4

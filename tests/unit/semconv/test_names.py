@@ -84,7 +84,7 @@ def test_process_and_host_metrics_are_those_of_opentelemetrys_table():
 
 
 def test_what_a_running_watch_exports_is_what_is_listed(blocking, venue, make_bot, watch_over, application, until):
-    place = venue([{"operation": "ticker_24hr"}, {"status": 503}]) if False else venue()
+    place = venue()
     client = blocking.client(place, enableRateLimit=True)
     watch = watch_over(make_bot(client), clock=place.clock, **application.settings)
     client.fetch_balance()
