@@ -92,6 +92,30 @@ def eventually_fixture():
     return eventually
 
 
+@pytest.fixture
+def listening():
+    """A bot's loops around a block: each watches again and again, also after a drop; then the client is closed."""
+
+    @contextlib.asynccontextmanager
+    async def loops(client, *watches):
+        async def loop(watch):
+            while True:
+                with contextlib.suppress(ccxt.NetworkError):
+                    await watch()
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(loop(watch)) for watch in watches]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await client.close()
+
+    return loops
+
+
 class Readings:
     """What metrics of streams say, by the application's own reader."""
 

@@ -1,7 +1,6 @@
 """Under any combination of faults of messages and prices the books equal the exchange's, and what is counted agrees."""
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from decimal import Decimal
@@ -59,7 +58,7 @@ DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(lambda kind: st.tuples(st
 )
 @given(drawn=DRAWN)
 def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
-    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually
+    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually, listening
 ):
     kind, met = drawn
     seen, folder = type(application)(), tmp_path_factory.mktemp("state")
@@ -71,12 +70,6 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
             self.heard += 1
             super().handle_message(client, message)
 
-    async def listen(watch):
-        while True:
-            with contextlib.suppress(ccxt.NetworkError):
-                await watch()
-            await asyncio.sleep(0)
-
     async def run():
         clock = ScaledClock(START_NS, 20.0, time.time_ns())
         async with places(kind, *met, clock=clock) as place:
@@ -85,8 +78,7 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
             await client.fetch_ticker(place.symbol)
             await client.fetch_balance()
             watches = client.watch_my_trades, client.watch_orders, lambda: client.watch_ticker(place.symbol)
-            tasks = [asyncio.create_task(listen(each)) for each in watches]
-            try:
+            async with listening(client, *watches):
                 await eventually(place.subscribed)
                 for i in range(8):
                     side = "sell" if i % 3 == 2 else "buy"
@@ -114,11 +106,6 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
                 await client.fetch_ticker(place.symbol)
                 equity = Decimal(place.books()["equity"]["value"])
                 await eventually(lambda: watch.status().portfolio.equity.value == equity)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await client.close()
             went_wrong = [e.fault for e in list(place.server.log.entries) if e.operation == "MESSAGE"]
             assert set(went_wrong) <= {*MESSAGE_KINDS, "false_tick"}
 

@@ -60,16 +60,10 @@ DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(
 )
 @given(drawn=DRAWN)
 def test_orders_that_fill_in_parts_agree_under_any_faults(
-    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually
+    drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually, listening
 ):
     kind, met, watches, seed = drawn
     seen, folder, chance = type(application)(), tmp_path_factory.mktemp("state"), random.Random(seed)
-
-    async def listen(watch):
-        while True:
-            with contextlib.suppress(ccxt.NetworkError):
-                await watch()
-            await asyncio.sleep(0)
 
     async def run():
         clock = ScaledClock(START_NS, 20.0, time.time_ns())
@@ -78,7 +72,6 @@ def test_orders_that_fill_in_parts_agree_under_any_faults(
             watch = watch_over(make_bot(client), clock=clock, state_dir=folder, **seen.settings)
             await client.fetch_ticker(place.symbol)
             await client.fetch_balance()
-            tasks = [asyncio.create_task(listen(getattr(client, f"watch_{each}"))) for each in watches]
             calls, known = 0, []
 
             def resting():
@@ -90,7 +83,7 @@ def test_orders_that_fill_in_parts_agree_under_any_faults(
                 with contextlib.suppress(ccxt.BaseError):
                     await client.cancel_order(order_id, place.symbol)
 
-            try:
+            async with listening(client, *(getattr(client, f"watch_{each}") for each in watches)):
                 await eventually(lambda: place.subscribed() or not watches)
                 for _ in range(8):
                     if known and chance.random() < 0.25:
@@ -138,11 +131,6 @@ def test_orders_that_fill_in_parts_agree_under_any_faults(
                 await client.fetch_ticker(place.symbol)
                 equity = Decimal(place.books()["equity"]["value"])
                 await eventually(lambda: watch.status().portfolio.equity.value == equity)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                await client.close()
             tradewatch.shutdown()
             seen.close()
 

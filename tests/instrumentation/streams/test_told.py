@@ -14,24 +14,6 @@ KINDS = ["binance", "kraken"]
 PRIVATE = {"binance": "user_data", "kraken": "executions"}
 
 
-async def listening(client, *watches):
-    """A bot's loops: each watches again and again, also after a drop."""
-
-    async def loop(watch):
-        while True:
-            with contextlib.suppress(ccxt.NetworkError):
-                await watch()
-
-    return [asyncio.create_task(loop(watch)) for watch in watches]
-
-
-async def stopped(client, tasks):
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await client.close()
-
-
 FAULTS = {
     "none": None,
     "repeated": {"kind": "repeat"},
@@ -44,7 +26,7 @@ FAULTS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_private_fills_equal_the_books_of_the_exchange(
-    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually
+    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually, listening
 ):
     made = FAULTS[fault]
     rules = () if made is None else (({"channel": PRIVATE[kind], "nth": (3, 5, 8)}, made),)
@@ -55,8 +37,7 @@ def test_private_fills_equal_the_books_of_the_exchange(
             watch = watch_over(make_bot(client), clock=running_clock)
             await client.fetch_ticker(place.symbol)
             await client.fetch_balance()
-            tasks = await listening(client, client.watch_my_trades, client.watch_orders)
-            try:
+            async with listening(client, client.watch_my_trades, client.watch_orders):
                 await eventually(lambda: place.subscribed())
                 for i in range(9):
                     side = "sell" if i % 3 == 2 else "buy"
@@ -75,8 +56,6 @@ def test_private_fills_equal_the_books_of_the_exchange(
                 fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
                 assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
                 assert watch.status().portfolio.incomplete == ()
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
@@ -84,7 +63,7 @@ def test_private_fills_equal_the_books_of_the_exchange(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["none", "repeated", "reordered"])
 def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
-    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually
+    kind, fault, places, pointed, make_bot, watch_over, running_clock, eventually, listening
 ):
     made = FAULTS[fault]
     rules = () if made is None else (({"channel": PRIVATE[kind], "nth": (4, 7)}, made),)
@@ -95,8 +74,7 @@ def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
             watch = watch_over(make_bot(client), clock=running_clock)
             await client.fetch_ticker(place.symbol)
             await client.fetch_balance()
-            tasks = await listening(client, client.watch_my_trades, client.watch_orders)
-            try:
+            async with listening(client, client.watch_my_trades, client.watch_orders):
                 await eventually(lambda: place.subscribed())
                 # Levels of 0.3: four trades; two and a rest; one at the touch behind 0.3, where sellers bring 1 at
                 # a time; and one that is cancelled when 0.6 of it are filled, unless buyers were quicker.
@@ -124,14 +102,12 @@ def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
                 assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
                 assert watch.status().portfolio.incomplete == ()
                 assert sum(watch.status().orders.values()) == len(books["orders"]) == 4
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
 
 def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
-    places, pointed, make_bot, watch_over, running_clock, eventually
+    places, pointed, make_bot, watch_over, running_clock, eventually, listening
 ):
     """Kraken repeats the last fills at each subscription, with open orders behind them, of which ccxt makes trades."""
     drop = Rule(Match(channel="executions", nth=(1,)), Fault("drop"))
@@ -145,8 +121,7 @@ def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
             for i in range(4):
                 place.trade("buy", 4 + i)
             await client.create_order(place.symbol, "limit", "sell", 50, 99.89)  # 0.6 of it fill, now at the latest
-            tasks = await listening(client, client.watch_my_trades)
-            try:
+            async with listening(client, client.watch_my_trades):
                 await eventually(lambda: client.myTrades)
                 # What has no price is what ccxt makes of the open order.
                 assert [one["order"] for one in client.myTrades if one["price"] is None]
@@ -167,8 +142,6 @@ def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
 
                 await eventually(agree)
                 assert watch.status().portfolio.fills >= 12
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
@@ -176,7 +149,7 @@ def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("watch", ["watch_ticker", "watch_order_book", "watch_trades"])
 def test_prices_of_streams_value_what_is_held(
-    kind, watch, places, pointed, make_bot, watch_over, running_clock, eventually
+    kind, watch, places, pointed, make_bot, watch_over, running_clock, eventually, listening
 ):
     async def run():
         async with places(kind, clock=running_clock, moving=True) as place:
@@ -184,8 +157,7 @@ def test_prices_of_streams_value_what_is_held(
             watching = watch_over(make_bot(client), clock=running_clock)
             await client.fetch_balance()
             assert watching.status().portfolio.equity.value is None
-            tasks = await listening(client, lambda: getattr(client, watch)(place.symbol))
-            try:
+            async with listening(client, lambda: getattr(client, watch)(place.symbol)):
                 await eventually(lambda: watching.status().portfolio.equity.value)
                 [quoted] = [p for p in watching.status().portfolio.positions if p.symbol == place.symbol]
                 # The market moves between 96 and 106.
@@ -194,15 +166,13 @@ def test_prices_of_streams_value_what_is_held(
                 assert watching.status().portfolio.equity.stale == ()
                 # Waiting for a message is no call of the venue.
                 assert not [o for o in watching.status().operations if o.operation.startswith("watch_")]
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fills_told_by_a_stream_are_in_their_orders_trace(
-    kind, places, pointed, make_bot, watch_over, application, running_clock, eventually
+    kind, places, pointed, make_bot, watch_over, application, running_clock, eventually, listening
 ):
     place_order = "order_place" if kind == "binance" else "add_order"
     # The answer comes after the stream has told of the fill.
@@ -214,8 +184,7 @@ def test_fills_told_by_a_stream_are_in_their_orders_trace(
             watch = watch_over(make_bot(client), clock=running_clock, **application.settings)
             await client.fetch_ticker(place.symbol)
             await client.fetch_balance()
-            tasks = await listening(client, client.watch_my_trades)
-            try:
+            async with listening(client, client.watch_my_trades):
                 await eventually(lambda: place.subscribed())
                 # Of an order that nobody here placed there is no trace to be in.
                 place.trade("buy", 1)
@@ -247,22 +216,19 @@ def test_fills_told_by_a_stream_are_in_their_orders_trace(
                     "trading.fill.price": attributes["trading.fill.price"],
                 }
                 assert Decimal(attributes["trading.fill.price"]) == Decimal("100.1")
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
 
 def test_balances_of_a_stream_that_names_what_changed_are_not_taken_for_all(
-    places, pointed, make_bot, watch_over, running_clock, eventually
+    places, pointed, make_bot, watch_over, running_clock, eventually, listening
 ):
     async def run():
         async with places("binance", clock=running_clock) as place:
             client = place.client(pointed)
             watch = watch_over(make_bot(client), clock=running_clock)
             await client.fetch_ticker(place.symbol)
-            tasks = await listening(client, client.watch_balance, client.watch_my_trades)
-            try:
+            async with listening(client, client.watch_balance, client.watch_my_trades):
                 await eventually(lambda: place.subscribed())
                 place.exchange.transfer("main", "USDT", 10**10)
                 place.trade("buy", 1)
@@ -270,27 +236,22 @@ def test_balances_of_a_stream_that_names_what_changed_are_not_taken_for_all(
                 assert watch.status().portfolio.equity.value is None
                 await client.fetch_balance()
                 await eventually(lambda: watch.status().portfolio.equity.value)
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
 
 
-def test_balances_of_kraken_are_whole(places, pointed, make_bot, watch_over, running_clock, eventually):
+def test_balances_of_kraken_are_whole(places, pointed, make_bot, watch_over, running_clock, eventually, listening):
     async def run():
         async with places("kraken", clock=running_clock) as place:
             client = place.client(pointed)
             watch = watch_over(make_bot(client), clock=running_clock)
             await client.fetch_ticker(place.symbol)
-            tasks = await listening(client, client.watch_balance, client.watch_my_trades)
-            try:
+            async with listening(client, client.watch_balance, client.watch_my_trades):
                 await eventually(lambda: watch.status().portfolio.equity.value == 1_010_000)
                 place.trade("buy", 1)
                 await eventually(lambda: watch.status().portfolio.fills == 1)
                 books = place.books()
                 await eventually(lambda: watch.status().portfolio.equity.value == Decimal(books["equity"]["value"]))
                 assert watch.status().portfolio.equity.stale == ()
-            finally:
-                await stopped(client, tasks)
 
     asyncio.run(run())
