@@ -274,8 +274,8 @@ def rows_of(folder: Path, kind: str) -> Iterator[Event]:
 @contextmanager
 def _beside(folder: Path) -> Iterator[sqlite3.Connection]:
     path = Path(os.path.abspath(folder)) / _NAME
-    # SQLite reads beside a writer by files that it makes there. A log that was closed on a disk that is read-only by now
-    # has none, and it wants to be told that nobody writes.
+    # SQLite reads beside a writer by files that it makes there. A log that was closed on a disk that is read-only by
+    # now has none, and it wants to be told that nobody writes.
     is_fixed = not os.access(path.parent, os.W_OK) and not os.path.lexists(f"{path}-wal")
     how = "mode=ro&immutable=1" if is_fixed else "mode=ro"
     try:
