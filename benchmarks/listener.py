@@ -8,6 +8,7 @@ reads one command a line and answers with one line: `["watched", way]`, `["sync"
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -82,6 +83,8 @@ def watched(bot: Bot, way: str, folder: str) -> Any:
 
 def main() -> None:
     bot = Bot()
+    # As where turns are taken: a collection of all markets would take longer than what is measured.
+    gc.freeze()
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:
             what, argument = json.loads(line)

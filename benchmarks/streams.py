@@ -7,7 +7,8 @@ client's CPU time is of its own thread, so the safety thread's work is not in it
 tradewatch, every symbol again and again: memory is that of the process after each burst, in the median of each quarter.
 
 Last, the hot call of `benchmarks.call`: of clients in this process, whose watch has seen every symbol and has all
-streams open, with a burst before each round, and in turns with it of the same bot in a process without any stream.
+streams open, with a burst and a rest before each round, and in turns with it of the same bot in a process without any
+stream.
 
     python -m benchmarks --only streams --quick
     python -m benchmarks.streams --json
@@ -42,6 +43,9 @@ from tradewatch.telemetry.traffic import CHANNELS
 RISES_MB = 0.5
 # Two processes of the very same program differ by a tenth.
 UNCHANGED = 1.15
+
+# Spans are made ten times a second.
+SETTLED_S = 0.15
 
 
 class Bursts:
@@ -82,6 +86,12 @@ class Bursts:
         for _ in range(bursts):
             self.one()
         return (time.thread_time_ns() - began) / bursts / STREAMS / 1_000
+
+    def settled(self) -> float:
+        """One, and the seconds in which the background threads work off what it left them."""
+        self.one()
+        time.sleep(SETTLED_S)
+        return SETTLED_S
 
     def memory_mb(self, bursts: int) -> list[float]:
         """The median of each quarter of so many."""
@@ -179,7 +189,7 @@ def calls_beside(sending: Bursts, bot: Bot, other: processes.Bot, folder: str, r
         other.does("watched", way)
         sending.every_symbol()
         all_seen(watch)
-        calling: dict[str, Callable[[], float]] = {"a burst": lambda: sending.microseconds(1)}
+        calling: dict[str, Callable[[], float]] = {"a burst": sending.settled}
         for kind in KINDS:
             calling[f"{kind} here"] = bot.hot(kind, calls)
             calling[f"{kind} there"] = partial(other.does, kind, calls)

@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections import Counter
-from decimal import Decimal
 
 import ccxt
 import ccxt.pro
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tradewatch
+from streaming import DRAWN, booked
 from tradewatch.paper.faults import MESSAGE_KINDS, Latency
+from tradewatch.paper.log import MESSAGE
 from tradewatch.runtime.clock import ScaledClock
 
 START_NS = 1_677_801_600 * 10**9
@@ -45,18 +46,11 @@ def rules(kind):
     return st.lists(st.one_of(messages, messages, messages, gap, false), min_size=1, max_size=4)
 
 
-DRAWN = st.sampled_from(["binance", "kraken"]).flatmap(lambda kind: st.tuples(st.just(kind), rules(kind)))
+ANY = st.sampled_from(["binance", "kraken"]).flatmap(lambda kind: st.tuples(st.just(kind), rules(kind)))
 
 
-@settings(
-    max_examples=18,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-@given(drawn=DRAWN)
+@settings(parent=DRAWN, max_examples=18)
+@given(drawn=ANY)
 def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
     drawn, places, pointed, make_bot, watch_over, application, tmp_path_factory, eventually, listening
 ):
@@ -93,20 +87,13 @@ def test_books_and_counts_agree_under_any_faults_of_messages_and_prices(
                 books = place.books()
                 assert len(books["trades"]) == 8
                 await eventually(lambda: watch.status().portfolio.fills == 8)
-                theirs = books["positions"][place.symbol]
-                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
-                assert (position.amount, position.realized) == (
-                    Decimal(theirs["amount"]),
-                    Decimal(theirs["realised"]),
-                )
-                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
-                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                ours, theirs = booked(watch, place)
+                assert ours == theirs
                 assert watch.status().portfolio.corrections == ()
                 await client.fetch_balance()
                 await client.fetch_ticker(place.symbol)
-                equity = Decimal(place.books()["equity"]["value"])
-                await eventually(lambda: watch.status().portfolio.equity.value == equity)
-            went_wrong = [e.fault for e in list(place.server.log.entries) if e.operation == "MESSAGE"]
+                await eventually(lambda: watch.status().portfolio.equity.value == place.equity())
+            went_wrong = [e.fault for e in list(place.server.log.entries) if e.operation == MESSAGE]
             assert set(went_wrong) <= {*MESSAGE_KINDS, "false_tick"}
 
             def counted(name):

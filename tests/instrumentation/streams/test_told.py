@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
+import operator
 from decimal import Decimal
 
 import ccxt
 import pytest
 
+from streaming import PRIVATE, booked
 from tradewatch.paper.faults import Fault, Latency, Match, Rule
 from tradewatch.paper.units import ONE
 
 KINDS = ["binance", "kraken"]
-PRIVATE = {"binance": "user_data", "kraken": "executions"}
-
 
 FAULTS = {
     "none": None,
@@ -46,15 +46,10 @@ def test_private_fills_equal_the_books_of_the_exchange(
                 if fault == "dropped":
                     # What was told to nobody is asked for.
                     await client.fetch_my_trades(place.symbol)
-                books = place.books()
-                assert len(books["trades"]) == 9
+                assert len(place.books()["trades"]) == 9
                 await eventually(lambda: watch.status().portfolio.fills == 9)
-                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
-                theirs = books["positions"][place.symbol]
-                assert position.amount == Decimal(theirs["amount"])
-                assert position.realized == Decimal(theirs["realised"])
-                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
-                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                ours, theirs = booked(watch, place)
+                assert ours == theirs
                 assert watch.status().portfolio.incomplete == ()
 
     asyncio.run(run())
@@ -93,13 +88,8 @@ def test_orders_that_fill_in_parts_equal_the_books_of_the_exchange(
                 books = place.books()
                 assert [trade["role"] for trade in books["trades"]].count("maker") >= 3
                 await eventually(lambda: watch.status().portfolio.fills == len(books["trades"]))
-                [position] = [p for p in watch.status().portfolio.positions if p.symbol == place.symbol]
-                theirs = books["positions"][place.symbol]
-                assert (position.amount, position.average, position.realized) == tuple(
-                    Decimal(theirs[name]) for name in ("amount", "average_cost", "realised")
-                )
-                fees = {total.currency: total.amount for total in watch.status().portfolio.fees}
-                assert fees == {of: Decimal(amount) for of, amount in books["fees"].items()}
+                ours, theirs = booked(watch, place)
+                assert ours == theirs
                 assert watch.status().portfolio.incomplete == ()
                 assert sum(watch.status().orders.values()) == len(books["orders"]) == 4
 
@@ -132,15 +122,7 @@ def test_a_snapshot_of_trades_and_open_orders_books_each_trade_once(
                     place.trade("buy", 1)
                     await eventually(lambda seen=subscribed: len(place.subscribed()) > seen)
 
-                def agree():
-                    books, ours = place.books(), watch.status().portfolio
-                    [position] = [p for p in ours.positions if p.symbol == place.symbol]
-                    theirs = books["positions"][place.symbol]
-                    return (ours.fills, position.amount, position.realized) == (
-                        len(books["trades"]), Decimal(theirs["amount"]), Decimal(theirs["realised"]),
-                    )  # fmt: skip
-
-                await eventually(agree)
+                await eventually(lambda: operator.eq(*booked(watch, place)))
                 assert watch.status().portfolio.fills >= 12
 
     asyncio.run(run())
