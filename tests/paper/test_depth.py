@@ -260,6 +260,29 @@ def test_an_amended_order_keeps_its_place_only_if_it_does_not_ask_for_more(thin)
         exchange.amend("main", orders[0].order_id, None, parse("0.5"))
 
 
+@pytest.mark.parametrize(
+    ("change", "quantity", "first", "second"),
+    [
+        # Sellers bring 1 at 20 s and at 59.999 s; 0.5 of the market's stand before either order.
+        (None, None, [(20, "0.5"), (59.999, "0.3")], [(59.999, "0.7")]),
+        ("amend", "0.4", [(20, "0.4")], [(20, "0.1"), (59.999, "1")]),
+        ("amend", "0.9", [], [(20, "0.5"), (59.999, "1")]),
+        ("replace", "0.4", [], [(20, "0.5"), (59.999, "1")]),
+    ],
+)
+def test_of_two_own_orders_at_a_price_the_one_that_came_again_is_second(make, rows, change, quantity, first, second):
+    other = paper.Account("key-2", "secret-2", {"USDT": "500"}, "second")
+    exchange, clock = make(rows(*[FLAT] * 3), spread_bp=20, depth="0.5", accounts=[other])
+    placed, _ = exchange.submit("main", order("BUY", "0.8", "99.90"))
+    exchange.submit("second", order("BUY", "2", "99.90"))
+    if change == "amend":
+        exchange.amend("main", placed.order_id, None, parse(quantity))
+    elif change == "replace":
+        exchange.replace("main", placed.order_id, order("BUY", quantity, "99.90"))
+    later(exchange, clock, 60)
+    assert (timed(exchange), timed(exchange, "second")) == (first, second)
+
+
 def test_a_book_that_thins_out_lets_orders_through_in_parts_until_it_is_full_again(make, rows):
     exchange, clock = make(rows(*[FLAT] * 5), spread_bp=20, balances={"BTC": "5", "USDT": "1000"})
     market = exchange.markets[SYMBOL]

@@ -54,6 +54,7 @@ class Exchange(Floor):
         self.currencies = _currencies(market_list, account_list, self.fees)
         self._states = {account.name: State(account, self.currencies) for account in account_list}
         self._last_order_id = 0
+        self._last_turn = 0
         opening = {name: state.account.balances for name, state in self._states.items()}
         self.journal = Journal({name: _parsed(balances) for name, balances in opening.items()})
         self._settlement = Settlement(self.markets, self.fees, self.journal, self.feed)
@@ -119,9 +120,10 @@ class Exchange(Floor):
         admitted = admit(
             request, market, state, self.fees, now_ns=self.now_ns, replacing=order, executed=order.executed
         )
-        place = self._place_of(request, admitted)
         if admitted.price == order.price and admitted.quantity <= order.quantity and not admitted.arrival.takes:
-            place = queue.Place(order.ahead, order.through)
+            place, turn = queue.Place(order.ahead, order.through), order.turn
+        else:
+            place, turn = self._place_of(request, admitted), self._next_turn()
         state.reserve(admitted.currency, admitted.reserves[0] - order.reserved)
         amended = msgspec.structs.replace(
             order,
@@ -131,6 +133,7 @@ class Exchange(Floor):
             updated_ns=self.now_ns,
             ahead=place.ahead,
             through=place.through,
+            turn=turn,
         )
         state.keep(amended)
         state.updated_ns = self.now_ns
@@ -310,6 +313,7 @@ class Exchange(Floor):
             self_trade=request.self_trade,
             ahead=place.ahead,
             through=place.through,
+            turn=self._next_turn(),
         )
         met: list[Order] = []
         if request.self_trade != "NONE":
@@ -340,6 +344,10 @@ class Exchange(Floor):
             self._settlement.fill(state, state.orders[order_id], take, "taker", self.now_ns, keeps=keeps)
             for take, keeps in zip(admitted.arrival.takes, admitted.reserves[1:], strict=True)
         ]
+
+    def _next_turn(self) -> int:
+        self._last_turn += 1
+        return self._last_turn
 
     def _place_of(self, request: NewOrder, admitted: Admitted) -> queue.Place:
         market = self.markets[request.symbol]

@@ -101,7 +101,7 @@ def market_quantity(order: NewOrder, instrument: Instrument, quote: Quote) -> in
 
 
 def crossings(market: Market, resting: Iterable[Order], after_ns: int, until_ns: int) -> list[tuple[int, Order]]:
-    """Which resting orders are filled whole in (after, until], each with its instant; by instant, then order id."""
+    """Which resting orders are filled whole in (after, until], each with its instant; by instant, then turn."""
     orders = list(resting)
     if not orders or until_ns <= after_ns:
         return []
@@ -116,7 +116,7 @@ def crossings(market: Market, resting: Iterable[Order], after_ns: int, until_ns:
             at_ns = market.rises_to(level, after_ns, until_ns) if highest >= level else None
         if at_ns is not None and (order.expires_ns is None or at_ns < order.expires_ns):
             filled.append((at_ns, order))
-    return sorted(filled, key=lambda pair: (pair[0], pair[1].order_id))
+    return sorted(filled, key=lambda pair: (pair[0], pair[1].turn))
 
 
 def _levels(side: Side, quote: Quote, tick: int) -> Iterator[int]:

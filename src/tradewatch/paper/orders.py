@@ -40,7 +40,8 @@ class Order(msgspec.Struct, frozen=True):
     """An accepted order as it stands; `symbol` is the market's id (BTCUSDT), `price` 0 for a market order.
 
     `reserved` is what is locked for it now, in the currency that it gives. `client_named` says that the client gave
-    `client_id`; otherwise the exchange made one. `ahead` and `through` are its place in the queue (`queue.Place`).
+    `client_id`; otherwise the exchange made one. `ahead` and `through` are its place in the queue (`queue.Place`),
+    `turn` is its place among the exchange's own orders.
     """
 
     order_id: int
@@ -65,6 +66,7 @@ class Order(msgspec.Struct, frozen=True):
     self_trade: SelfTrade = "NONE"
     ahead: int = 0
     through: int = 0
+    turn: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -4,9 +4,9 @@ Only in a market of limited depth; where depth is ample, an order is filled whol
 
 - An order that joins a level of the market stands behind all that is there (`Quote.size`); one at a better price than
   the market's best, or at a level that it has emptied itself, has nobody ahead.
-- A print whose taker sold trades with the bids, best price first and the oldest first within it: with own orders at
-  the market's bid or above. What stood ahead trades first. Once the market's best price is worse than an order's,
-  nobody is ahead of it. One print fills no more than its volume, all own orders together.
+- A print whose taker sold trades with the bids, best price first and who has stood there longest first within it:
+  with own orders at the market's bid or above. What stood ahead trades first. Once the market's best price is worse
+  than an order's, nobody is ahead of it. One print fills no more than its volume, all own orders together.
 - An order is filled whole once the opposite best price reaches it: the price has gone through it. What is left of an
   order that took the book up to its limit waits until the opposite best price is a tick beyond what it met.
 """
@@ -27,8 +27,8 @@ class Resting(Protocol):
     """An order in the book, of spot or of the perpetual."""
 
     @property
-    def order_id(self) -> int:
-        """Older orders have smaller ones."""
+    def turn(self) -> int:
+        """Who has stood at a price for longer has a smaller one."""
 
     @property
     def symbol(self) -> str:
@@ -113,7 +113,7 @@ def turns(
     ]
     volume = printed.quantity // instrument.step * instrument.step
     found = []
-    for name, one in sorted(reached, key=lambda each: (each[1].price * sign, each[1].order_id)):
+    for name, one in sorted(reached, key=lambda each: (each[1].price * sign, each[1].turn)):
         ahead = min(one.ahead, quote.size) if one.price == best else 0
         traded = min(ahead, volume)
         filled = min(one.left, volume - traded)

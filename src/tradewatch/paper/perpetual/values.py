@@ -91,6 +91,11 @@ class Order(msgspec.Struct, frozen=True):
         """What is not filled."""
         return self.quantity - self.executed
 
+    @property
+    def turn(self) -> int:
+        """Its place among the exchange's own orders: none is amended."""
+        return self.order_id
+
 
 class Fill(msgspec.Struct, frozen=True):
     """One fill: `fee` and `realised` (before fees) are in quote."""
