@@ -15,13 +15,14 @@ from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.orders import NewOrder
 from tradewatch.paper.perpetual.values import NewConditional, Terms
 from tradewatch.paper.perpetual.values import NewOrder as NewContractOrder
-from tradewatch.paper.units import parse
+from tradewatch.paper.tape import tape
+from tradewatch.paper.units import ONE, parse
 
 START_NS = 1_677_801_600 * 10**9
 SECOND = 10**9
 SYMBOL = "BTCUSDT"
 MINUTES = 40
-LONGEST_S = 45
+END_NS = START_NS + (MINUTES * 60 - 1) * SECOND
 
 
 class Clock:
@@ -50,7 +51,7 @@ FEES = st.sampled_from(
     ]
 )
 SELF_TRADE = st.sampled_from(["NONE", "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"])
-PASS = st.tuples(st.just("pass"), st.integers(1, LONGEST_S))
+PASS = st.tuples(st.just("pass"), st.integers(1, 45) | st.integers(45, 300))
 SPOT = st.one_of(
     st.tuples(
         st.just("limit"), SIDES, AMOUNTS, AWAY, st.sampled_from(["GTC", "GTC", "IOC", "FOK", "maker"]), SELF_TRADE
@@ -70,10 +71,13 @@ IN_FORCE = st.sampled_from(["GTC", "GTC", "IOC", "FOK", "GTX"])
 STOPS = st.sampled_from(["STOP_MARKET", "TAKE_PROFIT_MARKET"])
 CONTRACT = st.one_of(
     st.tuples(st.just("limit"), SIDES, AMOUNTS, AWAY, IN_FORCE, st.booleans()),
-    st.tuples(st.just("limit"), SIDES, AMOUNTS, st.integers(-15, 15), st.just("GTC"), st.just(True)),
+    # Several that stand where the next print comes, some of which reduce.
+    st.tuples(st.just("limit"), st.just("BUY"), AMOUNTS, st.integers(-11, -8), st.just("GTC"), st.booleans()),
+    st.tuples(st.just("limit"), st.just("SELL"), AMOUNTS, st.integers(8, 11), st.just("GTC"), st.booleans()),
     st.tuples(st.just("market"), SIDES, AMOUNTS, st.booleans()),
     st.tuples(st.just("stop"), SIDES, AMOUNTS, AWAY, STOPS, st.booleans()),
     st.tuples(st.just("cancel"), st.integers(0, 9)),
+    PASS,
     PASS,
     PASS,
 )
@@ -94,8 +98,9 @@ def market(moves, volumes, depth, thin):
 
 def passed(exchange, clock, seconds, looks):
     began = clock.now
+    lasts_ns = min(seconds * SECOND, END_NS - began)
     for n in range(1, looks + 1):
-        clock.now = began + seconds * SECOND * n // looks
+        clock.now = began + lasts_ns * n // looks
         exchange.advance()
 
 
@@ -256,9 +261,14 @@ def contract(exchange, clock, step, looks):
     return None
 
 
-def contracts_add_up(wallet, opening):
+def contracts_add_up(exchange, opening):
+    """The wallet against all incomes, orders against their fills, each fill, payment and trigger against the terms."""
+    wallet, found, terms = exchange.wallet("main"), exchange.markets[SYMBOL], exchange.terms
     assert wallet.balance == opening + sum(one.amount for one in wallet.incomes)
-    amount, of_order = 0, defaultdict(list)
+    # The books keep what the venue cuts to 10^-8 at each fill.
+    assert abs(exchange.books.wallet("main") * ONE - wallet.balance) <= len(wallet.fills)
+    amount, of_order, held = 0, defaultdict(list), [(0, 0)]
+    level, met = defaultdict(int), defaultdict(int)
     for fill in wallet.fills:
         of_order[fill.order_id].append(fill)
         order, sign = wallet.orders[fill.order_id], 1 if fill.side == "BUY" else -1
@@ -267,6 +277,22 @@ def contracts_add_up(wallet, opening):
             assert fill.quantity <= abs(amount)
         assert not order.price or (fill.price - order.price) * sign <= 0
         amount += sign * fill.quantity
+        held.append((fill.at_ns, amount))
+        rate = terms.maker if fill.role == "maker" else terms.taker
+        assert 0 <= fill.quote_amount * rate - fill.fee * ONE < ONE
+        quote = found.quote(fill.at_ns)
+        if fill.role == "maker":
+            assert fill.price == order.price
+            if ((quote.ask if sign > 0 else quote.bid) - order.through) * sign > 0:
+                met[fill.at_ns, sign] += fill.quantity
+        elif not order.client_id.startswith("autoclose-"):
+            level[fill.order_id, fill.price] += fill.quantity
+            assert level[fill.order_id, fill.price] <= quote.size
+            assert (fill.price - (quote.ask if sign > 0 else quote.bid)) * sign >= 0
+    for (at_ns, sign), quantity in met.items():
+        [printed] = tape(found, at_ns, 1, start_ns=at_ns)
+        assert printed.sell == (sign > 0)
+        assert quantity <= printed.quantity
     position = wallet.position(SYMBOL)
     assert (position.amount, position.cost > 0) == (amount, amount != 0)
     for order in wallet.orders.values():
@@ -278,6 +304,33 @@ def contracts_add_up(wallet, opening):
         assert order.time_in_force != "FOK" or order.executed in (0, order.quantity)
         assert order.time_in_force != "GTX" or all(fill.role == "maker" for fill in fills)
     assert not of_order
+    funded(wallet, exchange, held)
+    for one in wallet.conditionals.values():
+        rises = (one.asked.side == "BUY") == one.asked.type.startswith("STOP")
+        past = found.quote(one.triggered_ns or exchange.now_ns).mid - one.asked.trigger
+        if one.triggered_ns or one.status == "NEW":
+            assert (past >= 0 if rises else past <= 0) == bool(one.triggered_ns)
+        if one.asked.closes_position and one.order_id is not None:
+            assert wallet.orders[one.order_id].quantity in map(abs, held_at(held, one.triggered_ns))
+
+
+def held_at(held, at_ns):
+    """What was held just before an instant, and after each fill of that instant."""
+    before = [amount for filled_ns, amount in held if filled_ns < at_ns][-1]
+    return [before, *(amount for filled_ns, amount in held if filled_ns == at_ns)]
+
+
+def funded(wallet, exchange, held):
+    """Every payment of funding is that of what was held then, before or after what was filled at that instant."""
+    paid = {one.at_ns: one.amount for one in wallet.incomes if one.kind == "FUNDING_FEE"}
+    every_ns = exchange.terms.funding_interval_ns
+    due_ns = range(START_NS // every_ns * every_ns, exchange.now_ns + 1, every_ns)
+    assert [at_ns for at_ns, _ in exchange.funded] == [at_ns for at_ns in due_ns if at_ns > START_NS]
+    for at_ns, marks in exchange.funded:
+        assert marks == {SYMBOL: exchange.markets[SYMBOL].quote(at_ns).mid}
+        due = [-amount * marks[SYMBOL] * exchange.terms.funding_rate / ONE**2 for amount in held_at(held, at_ns)]
+        assert any(abs(paid.get(at_ns, 0) - one) <= 1 for one in due)
+    assert paid.keys() <= {at_ns for at_ns, _ in exchange.funded}
 
 
 @settings(max_examples=100, derandomize=True, database=None, phases=[Phase.generate])
@@ -288,7 +341,7 @@ def contracts_add_up(wallet, opening):
     st.booleans(),
     st.sampled_from(["1000", "15"]),
     st.sampled_from([100, 28_800]),
-    st.lists(CONTRACT, min_size=10, max_size=50),
+    st.lists(CONTRACT, min_size=20, max_size=50),
 )
 def test_contracts_add_up_and_do_not_depend_on_who_looks(moves, volumes, depth, thin, money, funding_s, steps):
     terms, sides = Terms(funding_interval_ns=funding_s * SECOND), []
@@ -300,5 +353,5 @@ def test_contracts_add_up_and_do_not_depend_on_who_looks(moves, volumes, depth, 
     wallet, other = (side[0].wallet("main") for side in sides)
     for step in steps:
         assert len({contract(*side[:2], step, side[2]) for side in sides}) == 1
-        contracts_add_up(wallet, parse(money))
+        contracts_add_up(sides[0][0], parse(money))
     assert (wallet.fills, wallet.incomes, wallet.orders) == (other.fills, other.incomes, other.orders)
