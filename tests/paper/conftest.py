@@ -1,5 +1,6 @@
 """Exchanges on small or recorded candles, and real ccxt clients pointed at them."""
 
+import asyncio
 import base64
 import contextlib
 import functools
@@ -7,8 +8,10 @@ import json
 import re
 import urllib.request
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
+import aiohttp
 import ccxt
 import ccxt.async_support
 import ccxt.pro
@@ -16,6 +19,8 @@ import pytest
 
 from tradewatch import paper
 from tradewatch.paper import candles
+from tradewatch.paper.faults import Faults
+from tradewatch.paper.requests import Limits
 from tradewatch.paper.units import parse
 
 RECORDED = Path(paper.__file__).parent / "data" / "BTCUSDT-1m-2023-03-03.csv.gz"
@@ -119,6 +124,12 @@ def connect_pro():
 
 
 @pytest.fixture
+def quiet(make, rows):
+    """Prices stand at 100 for a minute, fall to 90 and come back to 95."""
+    return make(rows((100, 100, 100, 100), (100, 100, 90, 95), (95, 95, 95, 95), (95, 95, 95, 95)), spread_bp=20)
+
+
+@pytest.fixture
 def perpetual(rows, clock_at):
     """A perpetual on rows of candles, and its clock. Keywords: wallet, terms, spread_bp, more markets and accounts."""
 
@@ -194,6 +205,72 @@ async def stream_kraken():
             client = kraken_client(ccxt.pro.kraken, server.url, timeout_on_exit=0, **settings)
             stack.push_async_callback(client.close)
             return client
+
+        yield build
+
+
+class KrakenLine:
+    """A connection that reads until it has what a test asks for; decimals are kept."""
+
+    def __init__(self, socket, token):
+        self.socket = socket
+        self.token = token
+        self.ids = iter(range(1, 1000))
+
+    async def message(self, wait_s=5):
+        arrived = await asyncio.wait_for(self.socket.receive(), wait_s)
+        if arrived.type is not aiohttp.WSMsgType.TEXT:
+            raise ConnectionError(arrived.type.name)
+        return json.loads(arrived.data, parse_float=Decimal)
+
+    async def next(self, name):
+        """The next message of a channel or method."""
+        while True:
+            found = await self.message()
+            if name in (found.get("channel"), found.get("method")):
+                return found
+
+    async def ask(self, method, answers=1, **params):
+        req_id = next(self.ids)
+        await self.socket.send_json({"method": method, "params": params, "req_id": req_id})
+        found = []
+        while len(found) < answers:
+            arrived = await self.message()
+            if arrived.get("req_id") == req_id:
+                assert {"time_in", "time_out"} <= set(arrived)
+                found.append({name: value for name, value in arrived.items() if not name.startswith("time_")})
+        return found[0] if answers == 1 else found
+
+    async def another(self):
+        """A second connection of the same session."""
+        return KrakenLine(await self.session.ws_connect(f"{self.server.url}/v2"), self.token)
+
+    async def private(self, method, **params):
+        return await self.ask(method, token=self.token, **params)
+
+    async def nothing(self, wait_s=0.3):
+        """No message but heartbeats for a while."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                assert (await self.message(wait_s))["channel"] == "heartbeat"
+
+
+@pytest.fixture
+async def line(dollars, rows):
+    """A connection to an exchange at 100, the exchange and its clock; keywords: faults and those of `dollars`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def build(faults=(), record=None, **settings):
+            record = record or rows((100, 100, 100, 100), (100, 110, 90, 105))
+            exchange, clock = dollars(record, **({"spread_bp": 20, "balances": {"BTC": "1", "USD": "1000"}} | settings))
+            serving = paper.serve(exchange, venue="kraken", faults=Faults(faults, 1), limits=Limits(tier="pro"))
+            server = await stack.enter_async_context(serving)
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            socket = await stack.enter_async_context(session.ws_connect(f"{server.url}/v2"))
+            token = server.wire.tokens.issue(next(iter(exchange.accounts.values())), server.wall_ns())
+            found = KrakenLine(socket, token)
+            found.server, found.exchange, found.clock, found.session = server, exchange, clock, session
+            return found
 
         yield build
 
