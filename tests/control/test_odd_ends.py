@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -49,6 +50,21 @@ def test_a_halt_passes_whatever_is_in_its_reason(bots, reason):
     assert breaker["reason"][-4:] in ("news", "xxxx", "[31m", "iven")  # an empty one is 'no reason given'
 
 
+def test_nobody_writes_lines_into_the_audit_or_draws_on_the_terminal_of_whoever_reads_it(bots):
+    bots.start("grid")
+    forged = "2026-11-21 19:00:00 UTC resume by root (control), HALTED → ACTIVE: all is well"
+    code, said, _ = bots.run(
+        "halt", "grid", "--by", "anna\x1b[2J", "--reason", f"\x1b]0;title\x07\u202enews\n{forged}\r\n\x9b2J"
+    )
+    assert code == 0
+    shown = f"\ufffd]0;title\ufffd\ufffdnews {forged} \ufffd2J"
+    assert re.fullmatch(rf"by anna\ufffd\[2J \(.+\): {re.escape(shown)}", said.splitlines()[1])
+    code, said, _ = bots.run("audit", "grid")
+    [line] = said.splitlines()
+    assert line.endswith(f" (control), ACTIVE → HALTED: {shown}")
+    assert "\x1b" not in bots.run("status", "grid")[1]
+
+
 def test_a_folder_that_the_system_refuses_is_said_to_be_so(bots, tmp_path):
     loop, long = tmp_path / "loop", "x" * 300
     loop.symlink_to(loop)
@@ -87,6 +103,20 @@ def test_output_that_takes_nothing_is_said_and_is_no_traceback(bots):
     line = f"{bots.command} resume grid --reason x >&- 2>&-"
     assert subprocess.run(["sh", "-c", line], env=bots.environment, timeout=60, check=False).returncode == 0
     assert [each["asked"] for each in bots.json("audit", "grid")] == ["halt", "resume"]
+
+
+def test_top_ends_with_whoever_reads_it(bots):
+    """As `tradewatch top | head -1`, and not with the next line, which may be a minute away."""
+    bots.start("grid")
+    top = subprocess.Popen(
+        [bots.command, "top", "grid"], env=bots.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    bots.started.append(top)
+    assert top.stdout.readline()
+    top.stdout.close()
+    assert top.wait(30) == 1
+    assert top.stderr.read() == ""
+    top.stdout = None
 
 
 def test_what_an_output_cannot_spell_is_left_out_and_the_rest_is_there(bots):

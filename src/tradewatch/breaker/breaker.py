@@ -100,7 +100,7 @@ class Breaker:
             channel: how it was asked for, for the audit.
         """
         request = HaltAsked(
-            scrubber.text(record.plain_text(by)), _reason(reason), _numbers(evidence), self._clock.now_ns()
+            scrubber.text(record.one_line(by)), _reason(reason), _numbers(evidence), self._clock.now_ns()
         )
         with self._state_lock:
             self._newest = request
@@ -123,7 +123,7 @@ class Breaker:
         Raises:
             ResumeRefused: still HALTED: the disk did not take it, or a halt was asked for meanwhile.
         """
-        asked = ResumeAsked(scrubber.text(record.plain_text(by)), _reason(reason), self._clock.now_ns())
+        asked = ResumeAsked(scrubber.text(record.one_line(by)), _reason(reason), self._clock.now_ns())
         with self._disk_lock:
             with self._state_lock:
                 halted, newest = self._halt, self._newest
@@ -380,7 +380,7 @@ class Breaker:
 
 
 def _reason(text: object) -> str:
-    return scrubber.text(record.plain_text(text).strip() or "no reason given")[:_LONGEST_REASON]
+    return scrubber.text(record.one_line(text) or "no reason given")[:_LONGEST_REASON]
 
 
 def _numbers(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:

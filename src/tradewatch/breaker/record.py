@@ -89,6 +89,15 @@ def plain_text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
+def one_line(value: object) -> str:
+    """A text as one line that can be shown: without what moves a cursor, colours a terminal or begins another line.
+
+    Whoever halts could otherwise write lines into an audit that nobody's action stands behind.
+    """
+    text = " ".join(plain_text(value).split())
+    return text if text.isprintable() else "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def _plain_order(order: OrderRequest) -> OrderRequest:
     """The order as the log will give it back. Bots pass what they like as a side, a type or a price.
 

@@ -77,4 +77,4 @@ def _folder(name: str | None, state_dir: Path | None) -> Path:
 
 
 def _is_kept(folder: Path) -> bool:
-    return os.path.exists(folder / "events.db")
+    return os.path.isfile(folder / "events.db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import signal
 import sys
 import time
@@ -72,7 +73,7 @@ def _follow(folder: Path, first: Status, timeout: float, console: Console) -> No
             said = [f"! {now}"] if isinstance(now, str) else lines.of(now)
             for each in said:
                 console.print(each, soft_wrap=True, markup=False)
-            time.sleep(_EVERY_S)
+            _wait_for_reader()
             now = _next(folder, timeout)
     last: Status = first
     with _undisturbed(), Live(live.view(first), console=console, screen=True, auto_refresh=False) as shown:
@@ -83,6 +84,14 @@ def _follow(folder: Path, first: Status, timeout: float, console: Console) -> No
                 found = _next(folder, timeout)
             last = last if isinstance(found, str) else found
             shown.update(live.view(last, found if isinstance(found, str) else ""), refresh=True)
+
+
+def _wait_for_reader() -> None:
+    """Wait a second; raise where nobody reads the pipe any more, which the next line may take a minute to show."""
+    reader = select.poll()
+    reader.register(sys.stdout, 0)
+    if reader.poll(_EVERY_S * 1000):
+        raise BrokenPipeError
 
 
 @contextmanager
