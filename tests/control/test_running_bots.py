@@ -353,7 +353,7 @@ def test_another_user_is_refused_by_the_folder_and_by_the_bot_itself(bots, tmp_p
     assert bots.json("status", "--state-dir", folder)["breaker"]["state"] == "ACTIVE"
 
 
-def test_the_audit_is_read_where_nothing_runs_and_from_a_log_that_nobody_can_write(bots):
+def test_the_audit_is_read_where_nothing_runs(bots):
     process = bots.start("grid", "watch.halt('by the program', by='me'); watch.resume('on', by='me'); time.sleep(600)")
     assert bots.run("status", "grid")[0] == 0
     process.kill()

@@ -114,14 +114,14 @@ def loads(text: str | bytes, file: str = "<text>") -> tuple[Group, ...]:
 
 
 def load_files(paths: Iterable[str | Path]) -> tuple[Group, ...]:
-    """Read several rule files, all or none.
+    """Read several rule files, all or none; one that is named twice is read once, as Prometheus does.
 
     Raises:
         RuleFileError: with the problems of all of them.
     """
     groups: list[Group] = []
     problems: list[YamlError] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         try:
             groups += load(path)
         except RuleFileError as error:
