@@ -126,6 +126,35 @@ def test_what_an_output_cannot_spell_is_left_out_and_the_rest_is_there(bots):
     assert said.endswith(" halt by operator (program), ACTIVE ? HALTED: zu sp?t\n")
 
 
+def test_a_halt_waits_its_turn_where_many_ask_at_once(bots, tmp_path):
+    """As those that a monitor left behind, while the bot was stuck."""
+    with socket.socket(socket.AF_UNIX) as crowded, contextlib.ExitStack() as waiting:
+        crowded.bind(str(tmp_path / "tradewatch.sock"))
+        crowded.listen(0)
+        crowded.settimeout(60)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(tmp_path / "tradewatch.sock"))
+        shell = subprocess.Popen(
+            [bots.command, "halt", "--state-dir", tmp_path, "--reason", "x", "--timeout", "60"],
+            env=bots.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        bots.started.append(shell)
+        with pytest.raises(subprocess.TimeoutExpired):
+            shell.wait(1)
+        waiting.close()
+        said = ""
+        while not said:
+            asking, _ = crowded.accept()
+            with asking:
+                asking.settimeout(60)
+                if said := asking.makefile().readline():
+                    asking.sendall(b'{"bot": "grid", "pid": 1, "error": "heard"}\n')
+        assert shell.communicate(timeout=60)[1] == "Error: grid: heard\n"
+
+
 def test_ctrl_c_while_a_bot_does_not_answer_says_that_nothing_is_known(bots, tmp_path):
     folder = tmp_path / "silent"
     folder.mkdir()

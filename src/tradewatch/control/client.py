@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Linux: all sockets of this network namespace that have a name, those of other users too; unix(7), proc(5).
 _ALL_SOCKETS = Path("/proc/net/unix")
 _GREETING_S = 1.0
+_AGAIN_S = 0.01
 
 
 class Unanswered(Exception):  # noqa: N818 - it names what happened
@@ -164,7 +165,7 @@ def _connected(folder: Path, within_s: float) -> socket.socket:
         folder_fd = open_folder(folder)
         try:
             connection.settimeout(within_s)
-            connection.connect(address(folder, folder_fd))
+            _connect(connection, address(folder, folder_fd), time.monotonic() + within_s)
         finally:
             os.close(folder_fd)
         _, uid = peer(connection)
@@ -186,3 +187,14 @@ def _connected(folder: Path, within_s: float) -> socket.socket:
                 raise NotAllowed(f"no bot can be reached in {folder}: {error.strerror or error}") from None
         raise
     return connection
+
+
+def _connect(connection: socket.socket, where: str, until: float) -> None:
+    """Where too many wait to be let in, a socket of this kind is refused at once, whatever its time-out."""
+    while True:
+        try:
+            return connection.connect(where)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_AGAIN_S)
