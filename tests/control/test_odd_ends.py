@@ -126,6 +126,35 @@ def test_what_an_output_cannot_spell_is_left_out_and_the_rest_is_there(bots):
     assert said.endswith(" halt by operator (program), ACTIVE ? HALTED: zu sp?t\n")
 
 
+def test_a_bot_that_has_used_up_its_descriptors_is_halted(bots):
+    bots.start(
+        "grid",
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        kept = []
+        def take():
+            try:
+                while True:
+                    kept.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                return
+        def leak():
+            while True:
+                take()
+                time.sleep(0.02)
+        take()
+        threading.Thread(target=leak, daemon=True).start()
+        print("none left", flush=True)
+        time.sleep(600)
+        """,
+    ).stdout.readline()
+    # The first one has what was set aside when nobody asked yet.
+    for number in range(3):
+        assert bots.json("halt", "grid", "--reason", f"{number}")["confirmed"]
+    assert [each["reason"] for each in bots.json("audit", "grid")] == ["0", "1", "2"]
+
+
 def test_a_halt_waits_its_turn_where_many_ask_at_once(bots, tmp_path):
     """As those that a monitor left behind, while the bot was stuck."""
     with socket.socket(socket.AF_UNIX) as crowded, contextlib.ExitStack() as waiting:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import select
 import socket
 import stat
 import threading
@@ -32,8 +33,9 @@ _WRITE_S = 5.0
 _MOST_SILENT = 32
 _BACKLOG = 64
 _JOIN_S = 0.3
-# Where no descriptor is left for a connection.
 _PAUSE_S = 0.2
+# Of a bot that leaks descriptors until it has none left, so many are kept back: it is still to be halted.
+_SPARES = 2
 
 
 class ControlSocket:
@@ -50,6 +52,7 @@ class ControlSocket:
         self._ending = False
         self._listening: socket.socket | None = None
         self._folder_fd = -1
+        self._spares: list[int] = []
         self._made: tuple[int, int] | None = None
         self._link: Path | None = None
         self._user = ""
@@ -71,6 +74,7 @@ class ControlSocket:
             self.note = f"no shell can reach this bot: the control socket {self._folder / SOCKET} cannot be made: {why}"
             failures.warn("control", self.note)
             return
+        self._keep_spares()
         # Where this user has no home to write to, the bot is reached by its folder.
         with suppress(OSError, RuntimeError):
             self._link = links.add(self._folder, self._bot.name)
@@ -106,9 +110,19 @@ class ControlSocket:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        while self._spares:
+            os.close(self._spares.pop())
         if self._folder_fd >= 0:
             os.close(self._folder_fd)
             self._folder_fd = -1
+
+    def _keep_spares(self) -> None:
+        # A descriptor of what is closed by now would be somebody else's.
+        if self._ending:
+            return
+        with suppress(OSError):
+            while len(self._spares) < _SPARES:
+                self._spares.append(os.dup(self._folder_fd))
 
     def _listen(self) -> socket.socket:
         where = address(self._folder, self._folder_fd)
@@ -157,8 +171,10 @@ class ControlSocket:
         while listening is not None and not self._ending:
             try:
                 connection, _ = listening.accept()
-            except OSError:
-                if not self._ending:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._serve_by_a_spare(listening)
+                elif not self._ending:
                     time.sleep(_PAUSE_S)
                 continue
             self._connections.add(connection)
@@ -172,6 +188,20 @@ class ControlSocket:
                     ).start()
                 except RuntimeError:  # no more threads can be had
                     self._serve(connection)
+
+    def _serve_by_a_spare(self, listening: socket.socket) -> None:
+        """Here and now, for one after the other: a thread would leave the descriptor to whoever is next."""
+        if not self._spares:
+            time.sleep(_PAUSE_S)
+        waiting = select.poll()
+        with suppress(OSError, ValueError, IndexError):  # closed meanwhile; somebody else was faster; none is left
+            waiting.register(listening, select.POLLIN)
+            if waiting.poll(_PAUSE_S * 1000):
+                os.close(self._spares.pop())
+                connection, _ = listening.accept()
+                self._connections.add(connection)
+                self._serve(connection)
+        self._keep_spares()
 
     def _send_away(self) -> None:
         with suppress(OSError, StopIteration, RuntimeError, KeyError):
