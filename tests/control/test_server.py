@@ -69,6 +69,7 @@ def test_a_user_without_a_home_reaches_a_bot_by_its_folder(folder, connect, monk
         (b'{"command": "resume", "reason": ""}\n', "a reason is needed, for whoever looks later"),
         (b'{"command": "hello", "x": 1}\n', "Object contains unknown field `x`"),
         (b"\xff\xfe\n", "JSON is malformed: invalid character (byte 0)"),
+        (b'{"x": ' + b"[" * 60_000 + b', "command": "hello"}\n', "JSON is nested too deep"),
         (b"x" * (64 * 1024 + 1), "accepted is one line of JSON, 64 KiB at most, in 2 s"),
         (b'{"command": "query", "expr": "up +"}\n', "1:5: unexpected end of input"),
         (b'{"command": "query", "expr": "topk(1, up)"}\n', "1:1: aggregation topk is not supported"),
@@ -84,6 +85,11 @@ def test_what_is_said_in_pieces_is_one_request(watch, connect):
     for part in (b'{"comm', b'and": "hal', b't", "reason": "x"', b"}"):
         connection.sendall(part)
     assert said(connection, b"\n")["result"]["state"] == "HALTED"
+
+
+def test_a_reason_that_is_no_text_keeps_no_halt_away(watch, connect):
+    halted = said(connect(), '{"command": "halt", "reason": "zu spät"}\n'.encode("latin-1"))["result"]
+    assert (halted["state"], halted["reason"]) == ("HALTED", "zu sp\ufffdt")
 
 
 def test_a_half_line_is_no_request(watch, connect):

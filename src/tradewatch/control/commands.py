@@ -50,11 +50,14 @@ class Bot(msgspec.Struct, frozen=True):
 def answer(line: bytes, user: str, bot: Bot, gone: Callable[[], bool]) -> bytes:
     """The line that answers a line. `user` is who asks, by the kernel's word; `gone` whether nobody waits any more."""
     try:
-        result = _perform(_REQUESTS.decode(line), user, bot, gone)
+        # Bytes of a reason that are no text must not keep a halt away.
+        result = _perform(_REQUESTS.decode(line.decode(errors="replace")), user, bot, gone)
         body = b"null" if result is None else encode(result, scrubber, Stretch().step)
         said = Answer(bot.name, os.getpid(), msgspec.Raw(body))
     except (CannotAnswer, ResumeRefused, msgspec.MsgspecError) as error:
         said = failed(bot.name, str(error))
+    except RecursionError:
+        said = failed(bot.name, "JSON is nested too deep")
     return msgspec.json.encode(said)
 
 
