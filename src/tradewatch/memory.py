@@ -6,6 +6,7 @@ The safety thread queues; the service thread writes, since a disk may be slow.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 
@@ -44,6 +45,7 @@ class Memory:
         self._store = store
         self._waiting: deque[tuple[str, msgspec.Struct]] = deque()
         self._bell = Bell()
+        self._over = threading.Event()
         self._is_stalled = False
         self._marked: set[str] = set()
         self._portfolio: Portfolio | None = None
@@ -133,6 +135,11 @@ class Memory:
             if self._portfolio is not None:
                 self._keep_watermarks(self._portfolio)
         await self._write()
+        self._over.set()
+
+    def wait(self, within_s: float) -> None:
+        """Until `run` has written all there was and ended; gives up after `within_s`."""
+        self._over.wait(within_s)
 
     async def _write(self) -> None:
         while self._waiting and self._store is not None:

@@ -347,7 +347,12 @@ class Watch:
         steps: list[Callable[[], None]] = [self._pauses.stop]
         if self._control is not None:
             steps.append(self._control.stop)
-        steps += [self._end_safety, self._end_breaker, lambda: self._end_service(deadline), self._end_store]
+        steps += [
+            self._end_safety,
+            self._end_breaker,
+            lambda: self._end_service(deadline),
+            lambda: self._end_store(deadline),
+        ]
         # A second Ctrl-C ends the step that it meets alone: the others still book, mark and send what there is.
         with ExitStack() as ending:
             for step in reversed(steps):
@@ -365,8 +370,10 @@ class Watch:
         if not self._service.stop(max(0.1, deadline - time.monotonic())):
             failures.warn("stop", "the last telemetry could not be sent in 2 s; the collector does not answer")
 
-    def _end_store(self) -> None:
+    def _end_store(self, deadline: float) -> None:
         if self._store is not None:
+            # An interrupt may have ended the wait for the service thread, which writes what was booked last.
+            self._memory.wait(deadline - time.monotonic())
             with failures.kept("store"):
                 self._store.close()
 

@@ -230,7 +230,6 @@ LOCKS = {
     "wrapping": lambda watch: registry._ccxt._lock,
     "gauges": lambda watch: registry._gauges._lock,
     "failures": lambda watch: failures._lock,
-    "waking": lambda watch: watch._journal.wake._cond,
 }
 
 

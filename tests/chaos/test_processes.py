@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -318,6 +319,36 @@ def test_an_end_does_not_wait_for_a_dead_collector(run, hanging, how, collector)
         assert said["dropped"]["spans"] >= 1
         assert said["dropped"]["logs"] >= 1
         assert said["dropped"]["metrics"] >= 1
+
+
+def test_a_second_interrupt_at_the_end_costs_no_fill(
+    blocking, venue, make_bot, watch_over, tmp_path, monkeypatch, until
+):
+    """It ends the wait for the service thread, which has yet to write what was booked last."""
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    bot.exchange.load_markets()
+    watch = watch_over(bot, clock=place.clock, state_dir=tmp_path / "state")
+    append = watch._store.append
+
+    def slowly(*row):
+        time.sleep(0.02)  # a disk that takes its time
+        return append(*row)
+
+    def interrupted(within_s):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch._store, "append", slowly)
+    for _ in range(20):
+        bot.exchange.create_order("BTC/USDT", "market", "buy", 1)
+    monkeypatch.setattr(watch._service._thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tradewatch.registry._at_exit()
+    tradewatch.uninstrument(bot)
+    again = watch_over(bot, clock=place.clock, state_dir=tmp_path / "state")
+    [booked] = watch.status().portfolio.positions
+    assert booked.amount > 19
+    until(lambda: [p.amount for p in again.status().portfolio.positions] == [booked.amount])
 
 
 @pytest.mark.parametrize("where", ["_control.stop", "_safety_thread.stop", "_service.stop"])

@@ -45,7 +45,7 @@ class WrapPoint(Protocol):
         ...
 
     def fail(self, client: Any, state: Any, error: BaseException) -> None:
-        """The method raised, or its coroutine was cancelled or closed."""
+        """The method raised, or its coroutine was cancelled or closed; told again where a signal's handler raised."""
         ...
 
 
@@ -79,11 +79,14 @@ def original_of(function: Any) -> Any | None:
 
 
 def failed(fail: Callable[[Any, Any, BaseException], None], client: Any, state: Any, error: BaseException) -> None:
-    """Tell a wrap point that its method raised."""
+    """Tell a wrap point that its method raised; again where a signal's handler raised meanwhile."""
     try:
         fail(client, state, error)
     except Exception as bug:
         failures.note("instrumentation", bug)
+    except BaseException:
+        fail(client, state, error)
+        raise
 
 
 def _is_ours(function: Any) -> bool:
@@ -134,6 +137,10 @@ def make(original, begin, succeed, fail):
             succeed(self, state, result)
         except Exception as bug:
             failures.note("instrumentation", bug)
+        except BaseException as raised:
+            # A signal's handler may raise anywhere: what is over must not stay current.
+            failed(fail, self, state, raised)
+            raise
         return result
 
     return call
@@ -224,6 +231,7 @@ def make(original, otherwise, name, observe, fail):
         except BaseException as bug:
             live.end_ns = live.end_ns or end_ns
             if not isinstance(bug, Exception):
+                put_back(None, within)
                 raise
             failures.note("instrumentation", bug)
         return result

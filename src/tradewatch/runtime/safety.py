@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from tradewatch.runtime.failures import failures
 
@@ -34,6 +35,28 @@ class Stretch:
             self._until_ns = time.monotonic_ns() + _STRETCH_NS
 
 
+class Wake:
+    """Ends one thread's wait; a lock that is free while somebody has rung.
+
+    One step of the interpreter each: a signal's handler may ring it too, wherever it came in between. `threading.Event`
+    holds a lock of its own meanwhile, for which a handler that ends the process would wait in vain.
+    """
+
+    def __init__(self) -> None:
+        self._rung = threading.Lock()
+        self._rung.acquire()
+
+    def set(self) -> None:
+        """End the wait, or the next one."""
+        if self._rung.locked():
+            with suppress(RuntimeError):  # another thread has rung in between
+                self._rung.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Until somebody rings, `seconds` at most; whether somebody did. A later ring ends the next wait."""
+        return self._rung.acquire(timeout=max(0.0, seconds))
+
+
 class SafetyThread:
     """Calls `step` whenever `wake` is set, and at the latest when the last step asked to be called again.
 
@@ -42,7 +65,7 @@ class SafetyThread:
         wake: set by the bot's threads when an order or a fill was written down.
     """
 
-    def __init__(self, step: Callable[[], float], wake: threading.Event) -> None:
+    def __init__(self, step: Callable[[], float], wake: Wake) -> None:
         self._step = step
         self._wake = wake
         self._ending = False
@@ -69,9 +92,8 @@ class SafetyThread:
     def _run(self) -> None:
         wait_s = 0.0
         while True:
+            # What arrives during the step causes another one.
             self._wake.wait(wait_s)
-            # Before the step: what arrives during it must cause another one.
-            self._wake.clear()
             ending = self._ending
             wait_s = _AFTER_A_FAILURE_S
             with failures.kept("safety"):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tradewatch.runtime.failures import failures
+from tradewatch.runtime.safety import Wake
 
 if TYPE_CHECKING:
     from tradewatch.telemetry.live import LiveCall
@@ -46,7 +47,7 @@ class Journal:
         self.booked_inline = 0
         self.booking = threading.Lock()
         self.inline: Callable[[LiveCall], object] | None = None
-        self.wake = threading.Event()
+        self.wake = Wake()
         self.touched = False
 
     def append(self, live: LiveCall) -> None:
@@ -100,8 +101,8 @@ class Journal:
 
     def forked(self) -> None:
         """In a forked child: nobody reads what is written here, so nothing is kept."""
-        # A thread that is not there any more may have held their locks.
-        self.wake, self.booking = threading.Event(), threading.Lock()
+        # A thread that is not there any more may have held it.
+        self.booking = threading.Lock()
         self.reads.clear()
         self._quotes.clear()
         self._orders.clear()

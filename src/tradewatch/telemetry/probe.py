@@ -191,8 +191,8 @@ class Probe:
         """Make current again what was so before a call, if it was begun by `start`."""
         tokens = live.more.tokens
         if tokens is not None:
-            live.more.tokens = None
             put_back(*tokens)
+            live.more.tokens = None
 
     def end(self, live: LiveCall, end_ns: int, began_ns: int) -> None:
         """Count a call that came to its end at `end_ns` (monotonic) and write it down.
@@ -214,14 +214,18 @@ def put_back(current: Token[LiveCall | None] | None, context: Any) -> None:
     """Make current what was so before a call began.
 
     ValueError: a coroutine closed by the garbage collector ends in another context, where nothing of it is current.
+    RuntimeError: it was put back, and a signal's handler raised right after.
     """
     try:
         if current is not None:
             reset_current(current)
+    except (ValueError, RuntimeError):
+        pass
+    try:
         if context is not None:
             reset_context(context)
-    except ValueError:
-        return
+    except (ValueError, RuntimeError):
+        pass
 
 
 def finish(live: LiveCall) -> None:

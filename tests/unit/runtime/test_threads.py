@@ -1,6 +1,7 @@
 """The two threads: steps follow wakes, a failing job starts again, and an end does not wait for what hangs."""
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -9,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tradewatch.runtime.clock import ScaledClock
 from tradewatch.runtime.failures import failures
-from tradewatch.runtime.safety import SafetyThread
+from tradewatch.runtime.safety import SafetyThread, Wake
 from tradewatch.runtime.service import Service, pause
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.fold import Fold
@@ -17,7 +18,7 @@ from tradewatch.telemetry.tally import Tally
 
 
 def test_a_wake_is_a_step_and_the_end_is_one_more(until):
-    steps, wake = [], threading.Event()
+    steps, wake = [], Wake()
 
     def step():
         steps.append(1)
@@ -33,6 +34,29 @@ def test_a_wake_is_a_step_and_the_end_is_one_more(until):
     assert not thread.alive
 
 
+def test_a_handler_may_end_the_thread_whatever_step_of_a_wake_it_interrupts():
+    """That of SIGTERM ends it from another thread, and waits for that: the interrupted one goes no step further."""
+    wake, stopped, ends = Wake(), [], []
+
+    def interrupt(frame, event, argument):
+        if event == "line":
+            thread = SafetyThread(lambda: 60.0, wake)
+            thread.start()
+            ending = threading.Thread(target=lambda: stopped.append(thread.stop(20)), daemon=True)
+            ending.start()
+            ending.join(20)
+            ends.append(not ending.is_alive())
+        return interrupt
+
+    sys.settrace(interrupt)
+    try:
+        wake.set()
+    finally:
+        sys.settrace(None)
+    assert all(ends)
+    assert stopped == [True] * len(ends) != []
+
+
 def test_a_step_that_fails_is_not_the_last(until, lenient):
     steps = []
 
@@ -42,7 +66,7 @@ def test_a_step_that_fails_is_not_the_last(until, lenient):
             raise RuntimeError("no")
         return 0.01
 
-    thread = SafetyThread(step, threading.Event())
+    thread = SafetyThread(step, Wake())
     thread.start()
     until(lambda: len(steps) > 2)
     thread.stop(5)

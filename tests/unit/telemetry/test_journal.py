@@ -97,7 +97,7 @@ def test_no_order_is_lost_or_booked_twice_or_out_of_turn_by_many_threads_at_a_fu
 def test_only_what_acting_rules_wait_for_wakes(requests, error, wakes):
     journal = Journal()
     journal.append(call(1, requests, error))
-    assert journal.wake.is_set() is wakes
+    assert journal.wake.wait(0) is wakes
 
 
 def test_what_arrives_while_draining_is_for_the_next_drain():

@@ -67,10 +67,10 @@ class LogicalCall:
                 live.own().gate_tokens = tuple([(g, g.enter(request)) for g in binding.gates for request in requests])
             if binding.closed:
                 refuse(binding, requests)
-        except Refused as refused:
+        except BaseException as raised:  # refused; or a signal's handler, which may raise anywhere
             if live is not None:
                 with _KEPT:
-                    self.fail(client, live, refused.error)
+                    self.fail(client, live, raised.error if isinstance(raised, Refused) else raised)
             raise
         return live
 
@@ -94,6 +94,9 @@ class LogicalCall:
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         """The call raised, or was cancelled."""
         end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
+        if live.end_ns:  # it was written down, and its end interrupted
+            self._end(live, end_ns, began_ns)
+            return
         with _KEPT:
             more = live.own()
             more.cancelled = is_cancellation(error)
@@ -104,7 +107,7 @@ class LogicalCall:
                 more.message = describe(error)
         binding = binding_of(client)
         with _KEPT:
-            if live.more.requests:
+            if live.more.requests and not live.more.outcomes:
                 now = live.probe.clock.now_ns()
                 if live.operation.name.endswith("_ws") and not live.more.sent:
                     status = streamed_order_status(error, live.more.written)
@@ -124,8 +127,9 @@ class LogicalCall:
     def _end(self, live: LiveCall, end_ns: int, began_ns: int, *, is_doubted: bool = False) -> None:
         with _KEPT:
             live.probe.leave(live)
-        with _KEPT:
-            live.probe.end(live, end_ns, began_ns)
+        if not live.end_ns:
+            with _KEPT:
+                live.probe.end(live, end_ns, began_ns)
         # Whatever failed: what is over is not current any more.
         live.end_ns = live.end_ns or end_ns
         if live.more.gate_tokens:

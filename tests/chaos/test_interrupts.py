@@ -1,0 +1,74 @@
+"""A signal's handler that raises in the middle of tradewatch's own work for a call: a time-out of the bot's, say.
+
+Python runs handlers between two steps of the interpreter, mostly where a function begins; each such place is tried.
+"""
+
+import os
+import sys
+
+import pytest
+from opentelemetry import context
+
+import tradewatch
+
+SYMBOL = "BTC/USDT"
+OURS = os.path.dirname(tradewatch.__file__)
+
+
+class TimedOut(BaseException):
+    """What the bot's handler raises."""
+
+
+def interrupted(make, at):
+    """Raise where the `at`-th of our functions begins; how many began, whether it was raised, and what arrived."""
+    began, arrived = 0, None
+
+    def begins(frame, event, argument):
+        nonlocal began
+        if frame.f_code.co_filename.startswith(OURS):
+            began += 1
+            if began == at:
+                sys.settrace(None)
+                raise TimedOut
+
+    sys.settrace(begins)
+    try:
+        make()
+    except BaseException as error:
+        arrived = error
+    finally:
+        sys.settrace(None)
+    return began, arrived
+
+
+@pytest.mark.parametrize(("method", "step"), [("fetch_ticker", 1), ("create_order", 2)])
+def test_a_handler_that_raises_within_a_call_leaves_nothing_behind(
+    blocking, venue, make_bot, watch_over, application, until, method, step
+):
+    place = venue()
+    client = blocking.client(place)
+    client.load_markets()
+    watch = watch_over(make_bot(client), clock=place.clock, **application.settings)
+    arguments = (SYMBOL,) if method == "fetch_ticker" else (SYMBOL, "market", "buy", 0.1)
+
+    def make():
+        getattr(client, method)(*arguments)
+
+    def counted():
+        return next(o.calls for o in watch.status().operations if o.operation == method)
+
+    make()
+    places, _ = interrupted(make, None)
+    assert places > 20
+    for at in range(1, places, step):
+        _, arrived = interrupted(make, at)
+        assert type(arrived) is TimedOut, at
+        assert context.get_current() == {}, at
+        before = counted()
+        make()
+        assert counted() == before + 1, at
+    watch.halt("seen enough")
+    with pytest.raises(tradewatch.OrderRefused):
+        client.create_order(SYMBOL, "market", "buy", 0.1)
+    place.clock.pass_seconds(60)  # of an order whose table entry was interrupted nobody hears again
+    until(lambda: watch.status().breaker.confirmed)
