@@ -137,21 +137,33 @@ class Memory:
         await self._write()
         self._over.set()
 
-    def wait(self, within_s: float) -> None:
-        """Until `run` has written all there was and ended; gives up after `within_s`."""
-        self._over.wait(within_s)
+    def finish(self, within_s: float) -> None:
+        """At the end: wait for `run`. Where the service thread stands still, what waits is written here."""
+        if not self._over.wait(within_s):
+            while self._write_one():
+                pass
 
     async def _write(self) -> None:
-        while self._waiting and self._store is not None:
-            try:
-                self._store.append(*self._waiting[0])
-            except StoreUnavailable as error:
-                self._is_stalled = True
-                failures.warn("store", f"fills are not kept on disk for now: {error}")
-                return
-            self._is_stalled = False
-            self._waiting.popleft()
+        while self._write_one():  # noqa: ASYNC110  other jobs come in between
             await asyncio.sleep(0)
+
+    def _write_one(self) -> bool:
+        """The row that has waited longest; False where there is none, or the disk takes none now."""
+        if self._store is None:
+            return False
+        try:
+            row = self._waiting.popleft()
+        except IndexError:
+            return False
+        try:
+            self._store.append(*row)
+        except StoreUnavailable as error:
+            self._waiting.appendleft(row)
+            self._is_stalled = True
+            failures.warn("store", f"fills are not kept on disk for now: {error}")
+            return False
+        self._is_stalled = False
+        return True
 
     def _queue(self, kind: str, body: msgspec.Struct) -> None:
         if self._store is None:

@@ -368,12 +368,13 @@ class Watch:
 
     def _end_service(self, deadline: float) -> None:
         if not self._service.stop(max(0.1, deadline - time.monotonic())):
+            self._outputs.emitter.give_up()
             failures.warn("stop", "the last telemetry could not be sent in 2 s; the collector does not answer")
 
     def _end_store(self, deadline: float) -> None:
         if self._store is not None:
             # An interrupt may have ended the wait for the service thread, which writes what was booked last.
-            self._memory.wait(deadline - time.monotonic())
+            self._memory.finish(deadline - time.monotonic())
             with failures.kept("store"):
                 self._store.close()
 

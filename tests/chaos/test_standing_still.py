@@ -56,6 +56,37 @@ def test_calls_that_the_service_thread_does_not_take_are_counted(
     until(lambda: watch.status().breaker.confirmed)
 
 
+def test_an_exporter_that_does_not_return_costs_no_fill_and_is_said(
+    blocking, venue, make_bot, watch_over, monkeypatch, caplog, until, over, tmp_path
+):
+    """The application's, on the thread that writes fills to the disk: they are there after an orderly end."""
+    reached = threading.Event()
+
+    class Blocking(SpanExporter):
+        def export(self, spans):
+            reached.set()
+            over.wait(60)
+
+    monkeypatch.setattr("tradewatch.own._EVERY_NS", 0)
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SimpleSpanProcessor(Blocking()))
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    watch = watch_over(bot, clock=place.clock, tracer_provider=tracers, state_dir=tmp_path / "state")
+
+    def says_so():
+        bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)  # which has the safety thread look
+        return any(message.startswith("the service thread stands still") for message in caplog.messages)
+
+    until(says_so)
+    assert reached.is_set()
+    tradewatch.shutdown()
+    [booked] = watch.status().portfolio.positions
+    assert watch.status().telemetry.records_dropped > 0
+    again = watch_over(bot, clock=place.clock, state_dir=tmp_path / "state")
+    until(lambda: [p.amount for p in again.status().portfolio.positions] == [booked.amount])
+
+
 def test_a_request_that_stands_still_is_said_and_counted_while_the_bot_trades(
     collector, exporting, signal, venue, blocking, make_bot, watch_over, monkeypatch, caplog, until, over
 ):

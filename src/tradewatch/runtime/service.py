@@ -15,6 +15,8 @@ from tradewatch.runtime.failures import failures
 
 _FIRST_RETRY_S = 1.0
 _LAST_RETRY_S = 60.0
+# Questions of `measure`: 15 s at the least.
+_MOST_UNANSWERED = 3
 
 Job = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -36,8 +38,9 @@ class Service:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tradewatch-service", daemon=True)
         self._stop_at = 0.0
-        # As of the last `measure`.
+        # As of the last `measure` that was answered, and how many were not since.
         self.cpu_ns = 0
+        self._unanswered = 0
 
     def start(self) -> None:
         """Begin, and wait until the loop runs."""
@@ -57,13 +60,26 @@ class Service:
         return not self._thread.is_alive()
 
     def measure(self) -> None:
-        """Have `cpu_ns`, what the thread has used since it began, brought up to date soon."""
-        if (loop := self._loop) is not None:
-            with suppress(RuntimeError):  # the loop is at its end
-                loop.call_soon_threadsafe(self._measure)
+        """Have `cpu_ns`, what the thread has used since it began, brought up to date soon.
+
+        Where several of these got no answer, it is said: the thread is over, or does not return from what it called. By
+        their number, since a process that was suspended has lost none of its own time.
+        """
+        if (loop := self._loop) is None:
+            return
+        if self._unanswered >= _MOST_UNANSWERED:
+            failures.warn(
+                "service",
+                "the service thread stands still: spans, metrics and fills for the disk wait; an exporter or a "
+                "processor of the application's that does not return holds it",
+            )
+        self._unanswered += 1
+        with suppress(RuntimeError):  # the loop is at its end
+            loop.call_soon_threadsafe(self._measure)
 
     def _measure(self) -> None:
         self.cpu_ns = time.thread_time_ns()
+        self._unanswered = 0
 
     @property
     def alive(self) -> bool:
@@ -88,7 +104,7 @@ class Service:
             try:
                 await job(self._ending)
                 return
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # an exporter of the application's may raise that, too
                 failures.note(name, error)
             if self._ending.is_set():
                 return

@@ -55,6 +55,11 @@ class Emitter:
             self._waiting.append(call)
             self._bell.ring()
 
+    def give_up(self) -> None:
+        """At the end: what the service thread has not come to is counted."""
+        self.dropped += len(self._waiting)
+        self._waiting.clear()
+
     async def run(self, ending: asyncio.Event) -> None:
         """The service thread's job."""
         idle_s = _IDLE_S if self._spans is None else _LOOK_S

@@ -109,6 +109,45 @@ def test_an_end_does_not_wait_for_a_job_that_hangs():
     service._thread.join(10)
 
 
+def test_a_thread_that_stands_still_is_said_to(until, caplog):
+    let_go, stands = threading.Event(), threading.Event()
+
+    async def hangs(ending):
+        stands.set()
+        let_go.wait(20)
+
+    service = Service({"hangs": hangs}, lambda left: None)
+    service.start()
+    assert stands.wait(10)
+    for _ in range(3):
+        service.measure()
+    assert caplog.messages == []
+    for _ in range(3):
+        service.measure()
+    [said] = caplog.messages
+    assert said.startswith("the service thread stands still")
+    let_go.set()
+    service.stop(10)
+
+
+def test_a_job_that_would_end_the_process_ends_neither_the_thread_nor_the_others(until, lenient, monkeypatch):
+    monkeypatch.setattr("tradewatch.runtime.service._FIRST_RETRY_S", 0.01)
+    ran = []
+
+    async def exits(ending):
+        ran.append("exits")
+        if len(ran) == 1:
+            raise SystemExit
+        await ending.wait()
+
+    service = Service({"exits": exits}, lambda left: None)
+    service.start()
+    until(lambda: len(ran) == 2)
+    assert service.alive
+    assert failures.counts == {"exits": 1}
+    assert service.stop(10)
+
+
 def test_two_clocks_of_the_same_numbers_agree():
     now = time.time_ns()
     one, other = (ScaledClock(10**18, 200, now) for _ in range(2))
