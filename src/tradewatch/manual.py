@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from decimal import Decimal
 from numbers import Real
 from types import TracebackType
@@ -24,6 +23,8 @@ from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.semconv import attributes as a
 from tradewatch.semconv.metrics import DURATION_BOUNDS_S
+from tradewatch.telemetry.otel import set_context
+from tradewatch.telemetry.probe import put_back
 
 _Instrument = TypeVar("_Instrument")
 # As OpenTelemetry's specification has it.
@@ -41,7 +42,7 @@ class Block:
         self._name = name
         self._attributes = attributes
         self._span: Span = INVALID_SPAN
-        self._current: AbstractContextManager[Span] | None = None
+        self._before: Any = None
 
     def __enter__(self) -> Span:
         """The span, for `set_attribute` and `add_event`."""
@@ -49,9 +50,8 @@ class Block:
             watch = registry.first()
             if watch is not None and watch.tracer is not None:
                 attributes = {**watch.extra, **_plain(self._attributes)}
-                self._span = watch.tracer.start_span(self._name, attributes=attributes)
-                self._current = trace.use_span(self._span, record_exception=False, set_status_on_exception=False)
-                self._current.__enter__()
+                self._span = watch.tracer.start_span(scrubber.text(self._name), attributes=attributes)
+                self._before = set_context(trace.set_span_in_context(self._span))
         return self._span
 
     def __exit__(
@@ -62,8 +62,8 @@ class Block:
             if isinstance(error, Exception):
                 self._span.set_status(StatusCode.ERROR, describe(error))
                 self._span.set_attribute(a.ERROR_TYPE.name, type(error).__name__)
-            if self._current is not None:
-                self._current.__exit__(None, None, None)
+            # Where an asynchronous generator is left it is closed in another context, where this is not current.
+            put_back(None, self._before)
             self._span.end()
 
     async def __aenter__(self) -> Span:
@@ -206,7 +206,8 @@ def _number(value: Any) -> int | float:
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Value]:
     """Attributes as OpenTelemetry takes them, without secrets; what is None, or cannot be told as text, is left out."""
     found: dict[str, Value] = {}
-    for name, value in attributes.items():
+    for said, value in attributes.items():
+        name = scrubber.text(said)
         if isinstance(value, bool):
             found[name] = value
         elif isinstance(value, Real):
@@ -214,5 +215,5 @@ def _plain(attributes: Mapping[str, Any]) -> dict[str, Value]:
         elif value is not None:
             with _KEPT:
                 text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-                found[name] = scrubber.text(text)[:_LONGEST]
+                found[name] = scrubber.attribute(name, text)[:_LONGEST]
     return found

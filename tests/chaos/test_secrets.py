@@ -153,6 +153,25 @@ def test_a_key_that_is_set_after_the_client_was_found_is_known_too(
     assert made["error"] == "ExchangeError: nothing for *** here"
 
 
+def test_a_path_that_carries_a_token_and_a_class_that_is_named_by_a_key_show_neither(
+    blocking, venue, make_bot, watch_over, application, everything
+):
+    client = blocking.client(venue(), secret=SECRET, apiKey=OTHER_KEY)
+    watch = watch_over(make_bot(client), **application.settings)
+    client.urls["api"] = {name: f"{url};token={SIGNATURE}" for name, url in client.urls["api"].items()}
+    with pytest.raises(blocking.ccxt.BaseError):
+        client.fetch_time()
+    named = type(f"No{SECRET}", (Exception,), {})
+
+    def sign(*args, **kwargs):
+        raise named
+
+    client.sign = sign
+    with pytest.raises(named):
+        client.fetch_time()
+    assert everything(watch) == {}
+
+
 def test_the_real_requests_of_a_session_leave_no_key_or_signature(
     api, venue, make_bot, watch_over, application, tmp_path, caplog, lenient
 ):

@@ -160,3 +160,38 @@ def test_the_examples_of_the_docstrings_run(module, blocking, monkeypatch, tmp_p
     for test in tests:
         assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
         tradewatch.shutdown()
+
+
+def test_a_block_that_is_closed_in_another_context_ends_and_logs_nothing(watched, application, caplog):
+    """An asynchronous generator that is left is closed by the loop, in a task of its own."""
+
+    async def ticks():
+        with tradewatch.span("ticks"):
+            yield 1
+            yield 2
+
+    async def first_alone():
+        async for _ in ticks():
+            break
+
+    asyncio.run(first_alone())
+    assert "ticks" in spans(application)
+    assert caplog.messages == []
+
+
+def test_names_and_keys_of_the_bots_own_show_no_secret_to_an_applications_exporters(watched, application):
+    secret, token = watched[0].secret, "tok9a8b7c6d5e4f3a2b"
+    with tradewatch.span(f"by {secret}", **{f"of {secret}": 1}, api_key=token):
+        tradewatch.counter("made").add(1, api_key=token)
+    with tradewatch.decision(f"signature={token}", token=token):
+        pass
+    made = spans(application)
+    assert {name: dict(span.attributes) for name, span in made.items()} == {
+        "by ***": {"trading.bot": "grid", "of ***": 1, "api_key": "***"},
+        "decision signature=***": {
+            "trading.bot": "grid",
+            "trading.strategy": "signature=***",
+            "trading.decision.input.token": "***",
+        },
+    }
+    assert [dict(key) for key in application.points()["made"]] == [{"api_key": "***"}]

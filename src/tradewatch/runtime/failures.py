@@ -28,7 +28,7 @@ def describe(error: BaseException) -> str:
     said = ", ".join(
         str(a)[:_READ] for a in _args_of(error) if type(a) in (str, float) or (type(a) is int and abs(a) < _LARGEST)
     )
-    name = type(error).__name__
+    name = scrubber.value(type(error).__name__)
     # Scrubbed before it is cut: half of a secret would not be known as one.
     # Half a surrogate pair could not be exported.
     return f"{name}: {scrubber.text(said.encode('utf-8', 'replace').decode())[:_SHOWN]}" if said else name

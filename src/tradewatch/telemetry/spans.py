@@ -377,7 +377,7 @@ def _attempt_start(attempt: Attempt, n: int) -> dict[str, Value]:
 @lru_cache(maxsize=1_024)
 def _endpoint(method: str, host: str, path: str, known: int) -> dict[str, Value]:
     """Nobody writes to it: all attempts there have the same one, as long as `known` secrets are known."""
-    return _scrubbed({a.HTTP_METHOD.name: method, a.SERVER.name: host, a.URL_PATH.name: path})
+    return _scrubbed({a.HTTP_METHOD.name: method, a.SERVER.name: host, a.URL_PATH.name: scrubber.text(path)})
 
 
 def _attempt_end(attempt: Attempt) -> dict[str, Value]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tradewatch.instrumentation.ccxt.numbers import mapping
 from tradewatch.model import Attempt, OrderStatus
+from tradewatch.runtime.scrub import scrubber
 
 # First match along the MRO, by class name: ccxt's classes are known by name, so that no import is needed.
 _TYPES = {
@@ -82,7 +83,7 @@ def error_type(error: BaseException) -> str:
     if found is None and type(error).__name__ == "ExchangeError" and error.__cause__ is not None:
         # ccxt's name for whatever else its transport raises.
         found = _by_class(error.__cause__)
-    return found or type(error).__name__[:80]
+    return found or scrubber.value(type(error).__name__)[:80]
 
 
 def nonce_error(error: BaseException) -> str | None:
