@@ -171,7 +171,7 @@ def telemetry(outputs: Outputs, journal: Journal) -> Telemetry:
         spans=outputs.spans is not None,
         providers="tradewatch" if providers.ours else "application",
         reads_dropped=journal.dropped,
-        records_dropped=outputs.emitter.dropped,
+        records_dropped=outputs.emitter.dropped + journal.unread,
         dropped=tuple(providers.dropped()),
         export_failures=providers.failed(),
         notes=providers.notes + outputs.fold.notes,

@@ -361,6 +361,7 @@ class Watch:
     def _end_safety(self) -> None:
         if not self._safety_thread.stop(_STOP_S / 2):
             failures.warn("stop", "the safety thread did not end in time; its last records may be missing")
+        self._journal.close()
 
     def _end_breaker(self) -> None:
         with failures.kept("breaker"):

@@ -26,7 +26,7 @@ for line in sys.stdin:
     found = watch.status()
     counted = next(o.calls for o in found.operations if o.operation == "fetch_ticker")
     say(calls=calls, counted=counted, slowest=max(o.p99_s for o in found.operations), state=found.breaker.state,
-        firing=[r.name for r in found.rules if r.state in ("firing", "failed")], failures=found.failures,
+        firing=[r.rule.name for r in found.rules if r.state in ("firing", "failed")], failures=found.failures,
         alive=found.safety_alive and found.service_alive, at=found.at_ns // 10**9,
         day=str(found.portfolio.day_start and found.portfolio.day_start.day), notes=found.notes)
 """

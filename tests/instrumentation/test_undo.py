@@ -101,6 +101,39 @@ def test_undo_in_the_middle_of_a_call_leaves_the_call_alone(venue, blocking, awa
         assert api.do(client.fetch_ticker(SYMBOL))["last"] == results[0]["last"]
 
 
+def test_calls_that_end_while_the_watch_ends_are_sent_or_counted_as_lost(
+    blocking, venue, make_bot, watch_over, application, monkeypatch, until
+):
+    place = venue()
+    bot = make_bot(blocking.client(place))
+    bot.exchange.load_markets()
+    watch = watch_over(bot, clock=place.clock, **application.settings)
+    over, made, close = threading.Event(), [], watch._outputs.close
+
+    def trade():
+        while not over.is_set():
+            made.append(bot.exchange.fetch_ticker(SYMBOL))
+            made.append(bot.exchange.create_order(SYMBOL, "market", "buy", 0.1))
+
+    def closing(*arguments, **named):
+        close(*arguments, **named)
+        before = len(made)
+        until(lambda: len(made) > before + 10)  # as while a collector does not answer
+
+    monkeypatch.setattr(watch._outputs, "close", closing)
+    thread = threading.Thread(target=trade)
+    thread.start()
+    try:
+        until(lambda: len(made) > 10)
+        tradewatch.uninstrument(bot)
+    finally:
+        over.set()
+        thread.join()
+    status = watch.status()
+    assert status.telemetry.records_dropped > 0
+    assert sum(o.calls for o in status.operations) == len(application.calls()) + status.telemetry.records_dropped
+
+
 def test_watching_again_after_undo_sees_every_call_once(api, venue, make_bot, watch_over):
     place = venue()
     client = api.client(place)

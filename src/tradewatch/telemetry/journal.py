@@ -49,6 +49,7 @@ class Journal:
         self.inline: Callable[[LiveCall], object] | None = None
         self.wake = Wake()
         self.touched = False
+        self._is_over = False
 
     def append(self, live: LiveCall) -> None:
         """Take a record; only one that the ledger or an acting rule waits for wakes the safety thread."""
@@ -98,6 +99,15 @@ class Journal:
         for ring in (self._orders, self.reads):
             for _ in range(len(ring)):
                 yield ring.popleft()
+
+    def close(self) -> None:
+        """Nobody reads any more; what a call that is on its way writes from now on is `unread`."""
+        self._is_over = True
+
+    @property
+    def unread(self) -> int:
+        """How many records came too late."""
+        return len(self._orders) + len(self.reads) if self._is_over else 0
 
     def forked(self) -> None:
         """In a forked child: nobody reads what is written here, so nothing is kept."""
