@@ -14,7 +14,7 @@ from tradewatch.paper.books import Books, Position, changed
 from tradewatch.paper.candles import random_candles
 from tradewatch.paper.fees import Fees, ThirdCurrency
 from tradewatch.paper.orders import NewOrder
-from tradewatch.paper.units import ONE, parse
+from tradewatch.paper.units import ONE, decimal, parse
 
 START = 1677801600 * 10**9
 
@@ -37,7 +37,7 @@ def place(exchange, side, quantity, symbol="BTCUSDT", price=None):
 
 
 def shown_of(value):
-    return control.decimal(value.numerator, value.denominator)
+    return decimal(value.numerator, value.denominator)
 
 
 def tell(exchange, symbol="BTCUSDT", account=None):

@@ -14,17 +14,7 @@ from tradewatch.paper.exchange import Exchange
 from tradewatch.paper.journal import Mark
 from tradewatch.paper.orders import Order, Trade
 from tradewatch.paper.perpetual import Perpetual
-from tradewatch.paper.units import ONE, parse
-
-PLACES = 18
-
-
-def decimal(numerator: int, denominator: int = 1) -> str:
-    """A ratio as a plain decimal, half-even at 18 places, without trailing zeros: `-0.5`, `12`."""
-    scaled, rest = divmod(abs(numerator) * 10**PLACES, denominator)
-    if 2 * rest > denominator or (2 * rest == denominator and scaled % 2):
-        scaled += 1
-    return ("-" if numerator < 0 and scaled else "") + _plain(scaled, PLACES)
+from tradewatch.paper.units import ONE, decimal, parse
 
 
 def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str] = int) -> dict[str, object]:
@@ -39,17 +29,17 @@ def books(exchange: Exchange, kept: Books, name_of: Callable[[int], int | str] =
         holdings = exchange.holdings(name)
         shown[name] = {
             "balances": {
-                currency: {"free": _units(held.free), "locked": _units(held.locked)}
+                currency: {"free": decimal(held.free), "locked": decimal(held.locked)}
                 for currency, held in holdings.items()
             },
             "orders": [_order(order, exchange, name_of) for order in exchange.orders(name)],
             "trades": [_trade(trade, exchange, name_of) for trade in exchange.trades(name)],
             "transfers": [_transfer(one) for one in exchange.transfers(name)],
-            "fees": {currency: _units(fee) for currency, fee in book.fees.items()},
-            "unvalued_fees": {currency: _units(fee) for currency, fee in book.unvalued_fees.items()},
+            "fees": {currency: decimal(fee) for currency, fee in book.fees.items()},
+            "unvalued_fees": {currency: decimal(fee) for currency, fee in book.unvalued_fees.items()},
             "positions": {
                 exchange.markets[symbol].instrument.symbol: {
-                    "amount": _units(position.amount),
+                    "amount": decimal(position.amount),
                     "average_cost": decimal(position.average_over, position.denominator * ONE)
                     if position.amount
                     else None,
@@ -135,25 +125,15 @@ def _transfer(transfer_: Transfer) -> dict[str, object]:
         "transfer_id": transfer_.transfer_id,
         "kind": transfer_.kind,
         "currency": transfer_.currency,
-        "amount": _units(transfer_.amount),
-        "fee": _units(transfer_.fee),
+        "amount": decimal(transfer_.amount),
+        "fee": decimal(transfer_.fee),
         "at_ns": transfer_.at_ns,
     }
 
 
-def _units(amount: int) -> str:
-    return ("-" if amount < 0 else "") + _plain(abs(amount), 8)
-
-
-def _plain(scaled: int, places: int) -> str:
-    digits = str(scaled).zfill(places + 1)
-    fraction = digits[-places:].rstrip("0")
-    return f"{digits[:-places]}.{fraction}" if fraction else digits[:-places]
-
-
 def _marks(exchange: Exchange, marks: Mapping[str, Mark]) -> dict[str, object]:
     return {
-        exchange.markets[symbol].instrument.symbol: {"mid": _units(mark.mid), "at_ns": mark.at_ns}
+        exchange.markets[symbol].instrument.symbol: {"mid": decimal(mark.mid), "at_ns": mark.at_ns}
         for symbol, mark in marks.items()
     }
 
@@ -167,10 +147,10 @@ def _order(order: Order, exchange: Exchange, name_of: Callable[[int], int | str]
         "type": order.type,
         "time_in_force": order.time_in_force,
         "status": order.status,
-        "price": _units(order.price) if order.price else None,
-        "quantity": _units(order.quantity),
-        "executed": _units(order.executed),
-        "quote_executed": _units(order.quote_executed),
+        "price": decimal(order.price) if order.price else None,
+        "quantity": decimal(order.quantity),
+        "executed": decimal(order.executed),
+        "quote_executed": decimal(order.quote_executed),
         "created_ns": order.created_ns,
         "updated_ns": order.updated_ns,
     }
@@ -183,9 +163,9 @@ def _trade(trade: Trade, exchange: Exchange, name_of: Callable[[int], int | str]
         "client_order_id": trade.client_id,
         "symbol": exchange.markets[trade.symbol].instrument.symbol,
         "side": trade.side,
-        "price": _units(trade.price),
-        "quantity": _units(trade.quantity),
-        "fee": _units(trade.fee),
+        "price": decimal(trade.price),
+        "quantity": decimal(trade.quantity),
+        "fee": decimal(trade.fee),
         "fee_currency": trade.fee_currency,
         "role": trade.role,
         "at_ns": trade.at_ns,

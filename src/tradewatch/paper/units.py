@@ -9,6 +9,7 @@ import re
 
 PLACES = 8
 ONE = 100_000_000
+_PLACES_OF_RATIO = 18
 
 _DECIMAL = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,20}))?")
 
@@ -38,3 +39,13 @@ def show(units: int) -> str:
     sign = "-" if units < 0 else ""
     whole, fraction = divmod(abs(units), ONE)
     return f"{sign}{whole}.{fraction:08d}"
+
+
+def decimal(numerator: int, denominator: int = ONE) -> str:
+    """Units, or any ratio, as a plain decimal, half-even at 18 places, without trailing zeros: `-0.5`, `12`."""
+    scaled, rest = divmod(abs(numerator) * 10**_PLACES_OF_RATIO, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and scaled % 2):
+        scaled += 1
+    whole, fraction = divmod(scaled, 10**_PLACES_OF_RATIO)
+    sign = "-" if numerator < 0 and scaled else ""
+    return f"{sign}{whole}.{fraction:0{_PLACES_OF_RATIO}d}".rstrip("0").rstrip(".")

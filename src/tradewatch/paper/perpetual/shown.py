@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tradewatch.paper.control import decimal
 from tradewatch.paper.perpetual.exchange import Perpetual
 from tradewatch.paper.perpetual.values import Conditional, Fill, Order
-from tradewatch.paper.units import ONE
+from tradewatch.paper.units import decimal
 
 
 def books(exchange: Perpetual) -> dict[str, object]:
@@ -22,14 +21,14 @@ def books(exchange: Perpetual) -> dict[str, object]:
         wallet, contracts = exchange.wallet(name), exchange.books.read()[name]
         shown[name] = {
             "wallet": _exact(exchange.books.wallet(name)),
-            "wallet_held": _units(wallet.balance),
+            "wallet_held": decimal(wallet.balance),
             "equity": _exact(exchange.books.equity(name, marks)),
             "equity_at_last_quote": _at_last_quote(exchange, name),
             "orders": [_order(order, exchange) for order in wallet.orders.values()],
             "conditional_orders": [_conditional(one, exchange) for one in wallet.conditionals.values()],
             "trades": [_fill(fill, exchange) for fill in wallet.fills],
             "incomes": [
-                {"kind": one.kind, "symbol": one.symbol, "amount": _units(one.amount), "at_ns": one.at_ns}
+                {"kind": one.kind, "symbol": one.symbol, "amount": decimal(one.amount), "at_ns": one.at_ns}
                 for one in wallet.incomes
             ],
             "positions": {
@@ -49,7 +48,8 @@ def books(exchange: Perpetual) -> dict[str, object]:
         "at_ns": exchange.now_ns,
         "currency": exchange.currency,
         "mids": {
-            _symbol(exchange, symbol): {"mid": _units(mark), "at_ns": exchange.now_ns} for symbol, mark in marks.items()
+            _symbol(exchange, symbol): {"mid": decimal(mark), "at_ns": exchange.now_ns}
+            for symbol, mark in marks.items()
         },
         "accounts": shown,
     }
@@ -68,10 +68,6 @@ def _exact(value: Fraction) -> str:
     return decimal(value.numerator, value.denominator)
 
 
-def _units(amount: int) -> str:
-    return decimal(amount, ONE)
-
-
 def _symbol(exchange: Perpetual, symbol: str) -> str:
     """`BTC/USDT:USDT`: base, quote and what it settles in."""
     return f"{exchange.markets[symbol].instrument.symbol}:{exchange.currency}" if symbol else ""
@@ -87,10 +83,10 @@ def _order(order: Order, exchange: Perpetual) -> dict[str, object]:
         "time_in_force": order.time_in_force,
         "status": order.status,
         "reduce_only": order.reduce_only,
-        "price": _units(order.price) if order.price else None,
-        "quantity": _units(order.quantity),
-        "executed": _units(order.executed),
-        "quote_executed": _units(order.quote_executed),
+        "price": decimal(order.price) if order.price else None,
+        "quantity": decimal(order.quantity),
+        "executed": decimal(order.executed),
+        "quote_executed": decimal(order.quote_executed),
         "created_ns": order.created_ns,
         "updated_ns": order.updated_ns,
     }
@@ -104,8 +100,8 @@ def _conditional(one: Conditional, exchange: Perpetual) -> dict[str, object]:
         "side": one.asked.side,
         "type": one.asked.type,
         "status": one.status,
-        "trigger": _units(one.asked.trigger),
-        "quantity": _units(one.asked.quantity) if one.asked.quantity else None,
+        "trigger": decimal(one.asked.trigger),
+        "quantity": decimal(one.asked.quantity) if one.asked.quantity else None,
         "closes_position": one.asked.closes_position,
         "order_id": one.order_id,
         "triggered_ns": one.triggered_ns or None,
@@ -120,10 +116,10 @@ def _fill(fill: Fill, exchange: Perpetual) -> dict[str, object]:
         "order_id": fill.order_id,
         "symbol": _symbol(exchange, fill.symbol),
         "side": fill.side,
-        "price": _units(fill.price),
-        "quantity": _units(fill.quantity),
-        "realised": _units(fill.realised),
-        "fee": _units(fill.fee),
+        "price": decimal(fill.price),
+        "quantity": decimal(fill.quantity),
+        "realised": decimal(fill.realised),
+        "fee": decimal(fill.fee),
         "fee_currency": exchange.currency,
         "role": fill.role,
         "at_ns": fill.at_ns,
