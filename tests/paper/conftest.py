@@ -284,3 +284,36 @@ def read():
             return json.load(answer)
 
     return get
+
+
+@pytest.fixture
+def orders(read):
+    """What became of each order, by the books."""
+
+    def statuses(server):
+        return [order["status"] for order in read(server, "/paper/books")["accounts"]["main"]["orders"]]
+
+    return statuses
+
+
+@pytest.fixture
+def logged(read):
+    """What the log says of the latest request."""
+
+    def latest(server):
+        entry = read(server, "/paper/requests")[-1]
+        return {key: entry[key] for key in ("status", "code", "accepted", "order_id", "fault")}
+
+    return latest
+
+
+@pytest.fixture
+def faulty(make, rows):
+    """A served exchange under rules."""
+    exchange, clock = make(rows(*[(100, 100, 100, 100)] * 10), spread_bp=20)
+
+    def serve(*rules, log_file=None):
+        return paper.serve_in_thread(exchange, faults=Faults(rules, seed=1), log_file=log_file)
+
+    serve.clock = clock
+    return serve

@@ -92,84 +92,64 @@ def test_latency_distributions(latency, least, most):
     assert sum(drawn) / len(drawn) == pytest.approx({"uniform": 0.025}.get(latency.shape, 0.02), rel=0.75)
 
 
-@pytest.fixture
-def faulty(make, rows, connect, read):
-    """A served exchange under rules: yields client, books and log readers."""
-    exchange, _ = make(rows((100, 100, 100, 100)), spread_bp=20)
-
-    def serve(*rules):
-        return paper.serve_in_thread(exchange, faults=Faults(rules, seed=1))
-
-    return serve
-
-
-def orders(read, server):
-    return [order["status"] for order in read(server, "/paper/books")["accounts"]["main"]["orders"]]
-
-
-def logged(read, server):
-    entry = read(server, "/paper/requests")[-1]
-    return {key: entry[key] for key in ("status", "code", "accepted", "order_id", "fault")}
-
-
 @pytest.mark.parametrize(("kind", "status"), [("rate_limit", 429), ("ban", 418)])
-def test_a_limited_order_never_reached_the_exchange(faulty, connect, read, kind, status):
+def test_a_limited_order_never_reached_the_exchange(faulty, connect, kind, status, orders, logged):
     with faulty(Rule(ORDER, Fault(kind, retry_after_s=7))) as server:
         client = connect(server)
         with pytest.raises(ccxt.DDoSProtection, match=str(status)):
             client.create_order(SYMBOL, "market", "buy", 1)
         assert client.last_response_headers["Retry-After"] == "7"
-        assert orders(read, server) == []
-        assert logged(read, server) == {
+        assert orders(server) == []
+        assert logged(server) == {
             "status": status, "code": -1003, "accepted": False, "order_id": None, "fault": kind,
         }  # fmt: skip
 
 
-def test_a_server_error_on_arrival_means_no_order(faulty, connect, read):
+def test_a_server_error_on_arrival_means_no_order(faulty, connect, orders):
     with faulty(Rule(Match(operation="order_place", nth=(1,)), Fault("server_error", status=503))) as server:
         client = connect(server)
         with pytest.raises(ccxt.ExchangeNotAvailable):
             client.create_order(SYMBOL, "market", "buy", 1)
-        assert orders(read, server) == []
+        assert orders(server) == []
         assert client.create_order(SYMBOL, "market", "buy", 1)["status"] == "closed"
 
 
-def test_a_server_error_on_the_answer_leaves_the_order_in(faulty, connect, read):
+def test_a_server_error_on_the_answer_leaves_the_order_in(faulty, connect, orders, logged):
     with faulty(Rule(ORDER, Fault("server_error", at="answer", status=504, code=-1007))) as server:
         client = connect(server)
         with pytest.raises(ccxt.RequestTimeout, match="execution status unknown"):
             client.create_order(SYMBOL, "market", "buy", 1)
-        assert orders(read, server) == ["FILLED"]
-        assert logged(read, server) == {
+        assert orders(server) == ["FILLED"]
+        assert logged(server) == {
             "status": 504, "code": -1007, "accepted": True, "order_id": 1, "fault": "server_error",
         }  # fmt: skip
 
 
-def test_a_time_out_after_the_order_went_in(faulty, connect, read):
+def test_a_time_out_after_the_order_went_in(faulty, connect, read, orders, logged):
     with faulty(Rule(ORDER, Fault("timeout", at="answer", hold_s=30))) as server:
         client = connect(server, timeout=300)
         client.load_markets()
         with pytest.raises(ccxt.RequestTimeout):
             client.create_order(SYMBOL, "market", "buy", 1)
-        assert orders(read, server) == ["FILLED"]
+        assert orders(server) == ["FILLED"]
         deadline = time.monotonic() + 3
         while read(server, "/paper/requests")[-1]["answered_ns"] is None and time.monotonic() < deadline:
             time.sleep(0.02)
         entry = read(server, "/paper/requests")[-1]
-        assert logged(read, server) == {
+        assert logged(server) == {
             "status": None, "code": None, "accepted": True, "order_id": 1, "fault": "timeout",
         }  # fmt: skip
         assert 0.2e9 < entry["answered_ns"] - entry["received_ns"] < 2e9
 
 
-def test_a_held_connection_is_closed_in_the_end(faulty, connect, read):
+def test_a_held_connection_is_closed_in_the_end(faulty, connect, orders, logged):
     with faulty(Rule(ORDER, Fault("timeout", at="arrival", hold_s=0.1))) as server:
         client = connect(server)
         client.load_markets()
         with pytest.raises(ccxt.NetworkError):
             client.create_order(SYMBOL, "market", "buy", 1)
-        assert orders(read, server) == []
-        assert logged(read, server)["status"] is None
+        assert orders(server) == []
+        assert logged(server)["status"] is None
 
 
 def test_a_request_still_held_is_in_the_log_without_an_answer(faulty, connect_async, read):
@@ -201,16 +181,16 @@ def test_latency_is_real_time(faulty, connect, at):
         assert 0.15 <= time.perf_counter() - began < 1.0
 
 
-def test_an_order_may_go_in_after_its_client_gave_up(faulty, connect, read):
+def test_an_order_may_go_in_after_its_client_gave_up(faulty, connect, orders, logged):
     with faulty(Rule(ORDER, Fault("latency", latency=Latency("fixed", 400)))) as server:
         client = connect(server, timeout=100)
         client.load_markets()
         with pytest.raises(ccxt.RequestTimeout):
             client.create_order(SYMBOL, "market", "buy", 1)
-        assert orders(read, server) == []
+        assert orders(server) == []
         time.sleep(0.6)
-        assert orders(read, server) == ["FILLED"]
-        assert logged(read, server) == {
+        assert orders(server) == ["FILLED"]
+        assert logged(server) == {
             "status": None, "code": None, "accepted": True, "order_id": 1, "fault": "latency",
         }  # fmt: skip
 
