@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tradewatch import given
-from tradewatch.model import Clock
+from tradewatch.breaker import Action
+from tradewatch.model import Channel, Clock
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.scrub import scrubber
 from tradewatch.settings import sources
@@ -17,6 +19,7 @@ from tradewatch.settings.problems import Problem, SettingsError, shown
 from tradewatch.settings.tree import CHANGING, fields
 
 _log = logging.getLogger("tradewatch")
+_AS_IT_WAS = "as it was"
 
 
 class Changes:
@@ -25,6 +28,7 @@ class Changes:
     Args:
         chosen: what is in force at the start.
         apply: puts rules and limits in force; raises where it could not, and has then changed nothing.
+        keep: writes a change into the audit.
         bot: the bot's name, for the log.
         clock: of the bot.
 
@@ -34,8 +38,16 @@ class Changes:
         refused: why the last change did not happen, None where it did.
     """
 
-    def __init__(self, chosen: given.InForce, apply: Callable[[given.InForce], None], bot: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        chosen: given.InForce,
+        apply: Callable[[given.InForce], None],
+        keep: Callable[[Action], None],
+        bot: str,
+        clock: Clock,
+    ) -> None:
         self._apply = apply
+        self._keep = keep
         self._bot = bot
         self._clock = clock
         self._lock = threading.Lock()
@@ -60,7 +72,7 @@ class Changes:
             told = given.told(arguments)
             layers = sources.with_arguments(self.in_force.layers, told)
             groups = None if "rules" in told else self.in_force.groups
-            self._take(given.in_force(layers, groups, self.in_force), "configure")
+            self._take(given.in_force(layers, groups, self.in_force), "configure", "program")
 
     def reread(self) -> bool:
         """Read file, rule files and environment again; whether they are in force now. What is wrong is on the log.
@@ -72,12 +84,14 @@ class Changes:
             try:
                 read = sources.read(config=before.config, environ=os.environ, beneath=before.beneath)
                 layers = sources.again(read, before)
-                self._take(given.in_force(layers, before=self.in_force), "SIGHUP")
+                self._take(given.in_force(layers, before=self.in_force), "SIGHUP", "signal")
             except Exception as error:
                 # Each line of what is wrong in the settings is for the person who changed them.
                 said = scrubber.text(str(error)) if isinstance(error, ValueError) else describe(error)
                 self.refused = f"a change by SIGHUP IS NOT IN FORCE, everything is as it was: {said}"
                 _log.error("settings of %s: %s", self._bot, self.refused)
+                with failures.kept("settings"):
+                    self._keep(Action("configure", "SIGHUP", "signal", "read again", _AS_IT_WAS, _AS_IT_WAS, said))
                 return False
         return True
 
@@ -85,7 +99,7 @@ class Changes:
         """A thread that is not there any more may have held the lock."""
         self._lock = threading.Lock()
 
-    def _take(self, after: given.InForce, how: str) -> None:
+    def _take(self, after: given.InForce, how: str, channel: Channel) -> None:
         before = self.in_force
         changed = {
             new.key: (old, new)
@@ -101,17 +115,44 @@ class Changes:
         self._apply(after)
         self.in_force, self.refused = after, None
         self.changed_ns = self._clock.now_ns()
-        told = [f"{key} {shown(key, old.value)} -> {shown(key, new.value)} ({new.origin})"
-                for key, (old, new) in changed.items()]  # fmt: skip
         with failures.kept("settings"):
+            was = {key: f"{key} {shown(key, old.value)}" for key, (old, _) in changed.items()}
+            now = {key: f"{key} {shown(key, new.value)}" for key, (_, new) in changed.items()}
+            gone, added = _rules(before) - _rules(after), _rules(after) - _rules(before)
             # A limit that somebody loosened is worth a warning.
+            told = [
+                *(f"{was[key]} -> {shown(key, new.value)} ({new.origin})" for key, (_, new) in changed.items()),
+                *(f"no more {rule}" for rule, _ in gone),
+                *(f"new {rule}" for rule, _ in added),
+            ]
             what = ", ".join(told) or "nothing else than before; rule files were read again"
             said = "; ".join((what, *_without_effect(before.layers, after.layers)))
             _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(said))
+            if told:
+                why = ", ".join(dict.fromkeys(new.origin for _, new in changed.values())) or "the rule files"
+                texts = [
+                    "; ".join([*of.values(), *map(": ".join, rules)]) or "nothing"
+                    for of, rules in ((was, gone), (now, added))
+                ]
+                self._keep(Action("configure", how, channel, why, *texts))
 
 
 def _by_key(chosen: given.InForce) -> list[sources.Setting]:
     return sorted(chosen.listed, key=lambda setting: list(fields()).index(setting.key))
+
+
+def _rules(chosen: given.InForce) -> Counter[tuple[str, str]]:
+    """Each rule: its name with what it does, and when it is true."""
+    return Counter(
+        (
+            f"rule {rule.name} ({rule.action})",
+            " ".join(rule.expr.split())
+            + (f", for {rule.for_s:g} s" if rule.for_s else "")
+            + (f", every {group.interval_s:g} s" if group.interval_s is not None else ""),
+        )
+        for group in chosen.groups
+        for rule in (each.rule for each in group.rules)
+    )
 
 
 def _without_effect(before: sources.Layers, after: sources.Layers) -> Iterator[str]:

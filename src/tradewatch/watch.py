@@ -93,7 +93,6 @@ class Watch:
         self._leave = leave
         self._clock = clock or SystemClock()
         self._since_ns = self._clock.now_ns()
-        self.settings = Changes(chosen, self._configured, self.name, self._clock)
         self._patches = Patches()
         self._cells = Cells()
         self._journal = Journal()
@@ -118,6 +117,7 @@ class Watch:
         accounts = Accounts(chosen.settings.account, salt_of(self._store))
         self._gate = OrderGate(self._clock)
         self._breaker = Breaker(opened, self._gate, self._clock, lambda status: self._journal.touch())
+        self.settings = Changes(chosen, self._configured, self._breaker.keep, self.name, self._clock)
         tally = Tally(self._cells)
         self._traffic = Traffic(self._cells)
         self._outputs = Outputs(

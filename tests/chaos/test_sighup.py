@@ -9,6 +9,9 @@ import textwrap
 
 import pytest
 
+from tradewatch.breaker import ACTION, Action
+from tradewatch.store import decode, rows_of
+
 HEAD = """
 import signal, time
 
@@ -53,7 +56,19 @@ def bot(run, tmp_path, monkeypatch):
     return start
 
 
-def test_the_file_is_read_again_by_a_signal(bot):
+@pytest.fixture
+def audited(tmp_path):
+    """What is kept of changes: before, after, and why nothing was done."""
+
+    def read():
+        found = [decode(event, Action) for event in rows_of(tmp_path / "state", ACTION)]
+        assert {(each.asked, each.by, each.channel) for each in found} <= {("configure", "SIGHUP", "signal")}
+        return [(each.before, each.after, each.refused) for each in found]
+
+    return read
+
+
+def test_the_file_is_read_again_by_a_signal(bot, audited):
     process = bot("""
     write("limits: {drawdown: 0.3}\\n")
     before = limit()
@@ -64,9 +79,10 @@ def test_the_file_is_read_again_by_a_signal(bot):
     assert process.heard() == {"before": 0.2}
     assert process.wait(20) == 0
     assert "settings of Bot changed by SIGHUP: limits.drawdown 0.2 -> 0.3 (" in process.stderr.read()
+    assert audited() == [("limits.drawdown 0.2", "limits.drawdown 0.3", None)]
 
 
-def test_a_broken_file_changes_nothing_and_is_said(bot):
+def test_a_broken_file_changes_nothing_and_is_said(bot, audited):
     process = bot("""
     write("limits: {drawdown: 30}\\n")
     hang_up()
@@ -75,7 +91,10 @@ def test_a_broken_file_changes_nothing_and_is_said(bot):
     """)
     assert process.heard() == {"limit": 0.2}
     assert process.wait(20) == 0
-    assert "tradewatch.yaml:1:20: limits.drawdown 30; accepted: a ratio above 0, at most 1" in process.stderr.read()
+    wrong = "tradewatch.yaml:1:20: limits.drawdown 30; accepted: a ratio above 0, at most 1"
+    assert wrong in process.stderr.read()
+    [(before, after, refused)] = audited()
+    assert (before, after, wrong in refused) == ("as it was", "as it was", True)
 
 
 def test_a_handler_of_the_bot_is_left_alone(bot):

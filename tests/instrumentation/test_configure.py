@@ -6,6 +6,8 @@ import re
 import pytest
 
 import tradewatch
+from tradewatch.breaker import ACTION, Action
+from tradewatch.store import decode, rows_of
 
 SYMBOL = "BTC/USDT"
 LIMIT = ("limit", "drawdown")
@@ -100,6 +102,31 @@ def test_other_rules_are_in_force_at_once(down, file, place, until):
     until(lambda: watch.status().breaker.state == "HALTED")
     assert watch.status().breaker.by == "Mine"
     assert order(client)
+
+
+def test_who_reads_the_audit_sees_which_settings_and_rules_were_changed(
+    blocking, venue, make_bot, watch_over, file, tmp_path
+):
+    watch = watch_over(make_bot(blocking.client(venue())), name="grid", state_dir=tmp_path / "state")
+    rule = RULE.replace("trading_portfolio_equity > 0", 'tradewatch_limit{limit="drawdown"} > 1')
+    first = file(f"groups: [{{name: mine, rules: [{rule}]}}]", "mine.yaml")
+    watch.configure(limits={"drawdown": 0.2})
+    watch.configure(limits={"drawdown": 0.2})
+    watch.configure(rules=[first], limits={"drawdown": 0.1})
+    file(f"groups: [{{name: mine, interval: 1h, rules: [{rule.replace('halt', 'notify')}]}}]", "mine.yaml")
+    watch.configure(rules=[first])
+    with pytest.raises(tradewatch.SettingsError):
+        watch.configure(limits={"drawdown": 2})
+    found = [decode(event, Action) for event in rows_of(tmp_path / "state", ACTION)]
+    assert {(each.asked, each.by, each.channel, each.refused) for each in found} == {
+        ("configure", "configure", "program", None)
+    }
+    assert [each.reason for each in found] == ["argument", "argument", "the rule files"]
+    (limit, _, rules), (limited, ours, changed) = [each.before for each in found], [each.after for each in found]
+    assert (limit, limited) == ("limits.drawdown 0.1", "limits.drawdown 0.2")
+    says = 'tradewatch_limit{limit="drawdown"} > 1'
+    assert {"limits.drawdown 0.1", f"rule Mine (halt): {says}"} <= set(ours.split("; "))
+    assert (rules, changed) == (f"rule Mine (halt): {says}", f"rule Mine (notify): {says}, every 3600 s")
 
 
 FIXED = "cannot change while the bot runs, and is"

@@ -159,6 +159,13 @@ class Breaker:
             raise ResumeRefused(again)
         return resumed
 
+    def keep(self, action: record.Action) -> None:
+        """Write an action into the audit that leaves the breaker's state as it is: a change of settings."""
+        texts = {name: getattr(action, name) for name in ("reason", "before", "after", "refused")}
+        plain = {name: scrubber.text(record.one_line(text)) for name, text in texts.items() if text is not None}
+        self._audit(msgspec.structs.replace(action, **plain))
+        self._write()
+
     def status(self) -> Status:
         """The breaker at this moment. Reads memory alone."""
         with self._state_lock:

@@ -8,7 +8,7 @@ import msgspec
 
 from tradewatch.breaker.machine import Past, Unreadable
 from tradewatch.breaker.unknown import UnknownOrder
-from tradewatch.model import Acted, Channel, Halt, HaltState, OrderKey, OrderRequest
+from tradewatch.model import Acted, Channel, Halt, OrderKey, OrderRequest
 from tradewatch.store import DAMAGED, Damaged, Store, StoreUnavailable, decode
 
 STARTED = "breaker.started"
@@ -51,17 +51,18 @@ class AlertsActed(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """Body of `breaker.action`, the audit: what was asked for, by whom, why, and the state before and after.
+    """Body of `breaker.action`, the audit: what was asked for, by whom, why, and what was before and after.
 
-    `before` is None where no state could be read, `refused` why nothing was done where that is so.
+    Of `configure` these are the settings and rules that differ, else the state of the breaker; `before` is None where
+    no state could be read. `refused` is why nothing was done where that is so.
     """
 
-    asked: Literal["halt", "resume"]
+    asked: Literal["halt", "resume", "configure"]
     by: str
     channel: Channel
     reason: str
-    before: HaltState | None
-    after: HaltState
+    before: str | None
+    after: str
     refused: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""`tradewatch audit`: who halted and resumed a bot. Read from its log, so the bot need not run."""
+"""`tradewatch audit`: who halted, resumed and configured a bot. Read from its log, so the bot need not run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def audit(arguments: Sequence[str], prog: str) -> int:
-    """Every halt and resumption of a bot."""
+    """Every halt and resumption of a bot, and every change of its settings."""
     parser = bots.Parser(
         prog,
-        "Every halt and resumption of a bot, oldest first: when, who, how, why, the state before and after.\n"
+        "Every halt, resumption and change of settings of a bot, oldest first: when, who, how, why, before and after.\n"
         "It need not run.",
     )
     parser.name()

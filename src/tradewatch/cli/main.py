@@ -15,7 +15,7 @@ _HELP = f"""\
 Make a trading bot observable and stoppable.
 
 commands:
-  audit   every halt and resumption of a bot; it need not run
+  audit   every halt, resumption and change of settings of a bot; it need not run
   config  check, describe and begin the settings of a bot
   halt    refuse every new order of a bot from now on
   limits  what a bot's rules compare with

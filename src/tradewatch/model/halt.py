@@ -11,9 +11,9 @@ from tradewatch.model.rules import Evidence
 
 HaltState = Literal["ACTIVE", "HALTED"]
 Outcome = Literal["answered", "refused", "unknown"]
-# How a halt or a resumption was asked for: by a rule, the program itself, the control socket, or a start that found a
+# How an action was asked for: by a rule, the program itself, the control socket, a signal, or a start that found a
 # state which cannot be read.
-Channel = Literal["rule", "program", "control", "start"]
+Channel = Literal["rule", "program", "control", "signal", "start"]
 
 
 class Halt(msgspec.Struct, frozen=True):

@@ -54,6 +54,15 @@ def test_a_resumption_that_was_refused_is_kept_once_the_disk_takes_it(breaker, a
     assert last.refused.startswith("not resumed, since it could not be written down: the store at ")
 
 
+def test_a_change_of_settings_is_kept_in_one_line_and_leaves_the_state(breaker, audited):
+    breaker.halt("DailyLoss", "3.12 %", channel="rule")
+    breaker.keep(Action("configure", "SIGHUP", "signal", "a.yaml:1", "rule A (halt): x\n> 1", "nothing"))
+    assert audited()[1:] == [
+        Action("configure", "SIGHUP", "signal", "a.yaml:1", "rule A (halt): x > 1", "nothing"),
+    ]
+    assert breaker.status().state == "HALTED"
+
+
 def test_a_program_that_asks_again_and_again_while_the_disk_is_away_fills_no_memory(breaker, disk):
     breaker.halt("DailyLoss", "3.12 %")
     disk.fail()

@@ -156,7 +156,8 @@ def test_nobody_is_shown_it(secret, tmp_path):
 def test_a_new_secret_takes_a_restart_and_keeps_no_other_change_away(secret, tmp_path):
     path = secret()
     started = in_force(f"otlp_headers_file: {path}\nlimits: {{drawdown: 0.2}}", tmp_path)
-    changes = Changes(started, lambda chosen: None, "grid", SystemClock())
+    kept = []
+    changes = Changes(started, lambda chosen: None, kept.append, "grid", SystemClock())
     secret("authorization=Bearer%20another-token-altogether")
     (tmp_path / "t.yaml").write_text(f"otlp_headers_file: {path}\nlimits: {{drawdown: 0.3}}")
     assert changes.reread()
@@ -167,3 +168,5 @@ def test_a_new_secret_takes_a_restart_and_keeps_no_other_change_away(secret, tmp
     assert not changes.reread()
     assert "cannot change while the bot runs" in changes.refused
     assert "another-token" not in changes.refused
+    assert [each.after for each in kept] == ["limits.drawdown 0.3", "limits.drawdown 0.4", "as it was"]
+    assert "another-token" not in repr(kept)
