@@ -107,6 +107,20 @@ def until_fixture():
     return until
 
 
+@pytest.fixture
+def eventually():
+    """`until` for what happens on the test's own loop."""
+
+    async def wait(statement, seconds=20.0):
+        ends = time.monotonic() + seconds
+        while not (found := statement()):
+            assert time.monotonic() < ends, "did not come true in time"
+            await asyncio.sleep(0.01)
+        return found
+
+    return wait
+
+
 class Venue:
     """A paper exchange behind a socket, and what its log says."""
 

@@ -188,16 +188,7 @@ def short(orders):
     return [(order["id"], order["symbol"], order["status"]) for order in orders]
 
 
-async def settled(condition, what):
-    """Wait until a condition holds."""
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"never: {what}")
-
-
-async def test_ccxt_pro_watches_the_market_and_its_own_orders(served, stream_kraken):
+async def test_ccxt_pro_watches_the_market_and_its_own_orders(served, stream_kraken, eventually):
     serving, exchange, clock = served()
     with serving as server:
         client = stream_kraken(server, options={"watchOrderBook": {"checksum": False}})
@@ -210,7 +201,7 @@ async def test_ccxt_pro_watches_the_market_and_its_own_orders(served, stream_kra
         balance = await client.watch_balance()
         assert balance["total"] == {"BTC": 1.0, "USD": 1000.0}
         orders = asyncio.ensure_future(client.watch_orders(SYMBOL))
-        await settled(lambda: [entry.account for entry in server.log.entries].count("main") >= 3, "subscribed")
+        await eventually(lambda: [entry.account for entry in server.log.entries].count("main") >= 3)
         await asyncio.sleep(0.05)
         placed = await client.create_order_ws(SYMBOL, "limit", "sell", 0.5, 104)
         (order,) = await asyncio.wait_for(orders, 10)
@@ -223,15 +214,15 @@ async def test_ccxt_pro_watches_the_market_and_its_own_orders(served, stream_kra
         )  # fmt: skip
         # The last report has no symbol, so that ccxt keeps it as an order of its own.
         closed = [(placed["id"], None, "closed")]
-        await settled(lambda: [seen for seen in short(client.orders) if seen[2] == "closed"] == closed, "filled")
+        await eventually(lambda: [seen for seen in short(client.orders) if seen[2] == "closed"] == closed)
         quote = exchange.markets["BTCUSD"].quote(exchange.now_ns)
-        await settled(lambda: client.orderbooks[SYMBOL]["bids"][0][0] == quote.bid / 1e8, "the moved book")
+        await eventually(lambda: client.orderbooks[SYMBOL]["bids"][0][0] == quote.bid / 1e8)
         assert len(client.orderbooks[SYMBOL]["asks"]) == 10
         with pytest.raises(ccxt.ExchangeError, match="EOrder:Insufficient funds"):
             await client.create_order_ws(SYMBOL, "limit", "buy", 500, 90)
 
 
-async def test_the_sdk_accepts_every_checksum_of_a_moving_book(rows, dollars, monkeypatch):
+async def test_the_sdk_accepts_every_checksum_of_a_moving_book(rows, dollars, monkeypatch, eventually):
     """Its order book client compares each update's checksum with its own and says where they differ."""
     record = rows((100, 130, 70, 100), (100, 120, 50, 110))
     exchange, clock = dollars(record, spread_bp=7)
@@ -248,29 +239,29 @@ async def test_the_sdk_accepts_every_checksum_of_a_moving_book(rows, dollars, mo
         await client.start()
         try:
             await client.add_book(pairs=[SYMBOL])
-            await settled(lambda: updates, "a snapshot")
+            await eventually(lambda: updates)
             for step in range(40):
                 clock.now += 1_370_000_000 if step % 2 else 1_000_000
                 seen = len(updates)
                 if step % 2:
-                    await settled(lambda seen=seen: len(updates) > seen, f"update {step}")
+                    await eventually(lambda seen=seen: len(updates) > seen)
             assert errors == []
             assert client.get(SYMBOL)["valid"] is True
             quote = exchange.markets["BTCUSD"].quote(exchange.now_ns)
-            await settled(lambda: float(next(iter(client.get(SYMBOL)["bid"]))) == quote.bid / 1e8, "the last book")
+            await eventually(lambda: float(next(iter(client.get(SYMBOL)["bid"]))) == quote.bid / 1e8)
         finally:
             await client.close()
     assert len(updates) > 20
 
 
-async def test_a_fill_reaches_the_stream_before_the_rest_answer(served, stream_kraken, connect_kraken):
+async def test_a_fill_reaches_the_stream_before_the_rest_answer(served, stream_kraken, connect_kraken, eventually):
     late = Rule(Match(operation="add_order"), Fault("timeout", at="answer", hold_s=30))
     serving, _, _ = served(faults=Faults([late]))
     with serving as server:
         client = stream_kraken(server, timeout=500)
         await client.load_markets()
         watching = asyncio.ensure_future(client.watch_my_trades())
-        await settled(lambda: any(entry.operation == "subscribe" for entry in server.log.entries), "subscribed")
+        await eventually(lambda: any(entry.operation == "subscribe" for entry in server.log.entries))
         await asyncio.sleep(0.05)
         with pytest.raises(ccxt.RequestTimeout):
             await client.create_order(SYMBOL, "market", "buy", 1)

@@ -1,7 +1,6 @@
 """Orders that fill in parts, as real clients see them: Binance spot, Kraken, the USD-M perpetual, over sockets."""
 
 import asyncio
-import time
 
 import pytest
 from kraken.spot import User
@@ -12,13 +11,6 @@ from tradewatch.paper.units import parse
 
 FLAT = (100, 100, 100, 100)
 CONTRACT = "BTC/USDT:USDT"
-
-
-async def until(check, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.01)
 
 
 def seen(order):
@@ -83,7 +75,7 @@ def test_binance_over_rest(thin, connect):
         assert client.fetch_balance()["USDT"]["used"] == 0.0
 
 
-def test_binances_user_stream(thin, connect_pro):
+def test_binances_user_stream(thin, connect_pro, eventually):
     exchange, _ = thin
     symbol = "BTC/USDT"
 
@@ -94,11 +86,11 @@ def test_binances_user_stream(thin, connect_pro):
             handle = client.handle_order_update
             client.handle_order_update = lambda line, message: (reports.append(message), handle(line, message))
             tasks = [asyncio.create_task(client.watch_orders()), asyncio.create_task(client.watch_my_trades())]
-            await until(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
+            await eventually(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
             order = await client.create_order(symbol, "limit", "buy", 1.2, 100.11, {"clientOrderId": "mine"})
             await client.cancel_order(order["id"], symbol)
             await client.create_order(symbol, "market", "sell", 0.6)
-            await until(lambda: client.orders is not None and len(client.myTrades or ()) == 4)
+            await eventually(lambda: client.orders is not None and len(client.myTrades or ()) == 4)
             asked = ("i", "x", "X", "l", "z", "L", "Z", "Y", "n", "w", "m")
             told = [tuple(one[name] for name in asked) for one in reports if one["i"] == int(order["id"])]
             assert [(*one[1:3], *map(float, one[3:9]), *one[9:]) for one in told] == [
@@ -170,7 +162,7 @@ def test_krakens_edit_takes_what_is_left_and_no_less_than_was_filled(thin_dollar
     )  # fmt: skip
 
 
-async def test_krakens_executions(thin_dollars, stream_kraken):
+async def test_krakens_executions(thin_dollars, stream_kraken, eventually):
     exchange, clock = thin_dollars
     symbol = "BTC/USD"
     async with paper.serve(exchange, venue="kraken", limits=Limits(tier="pro")) as server:
@@ -186,14 +178,14 @@ async def test_krakens_executions(thin_dollars, stream_kraken):
 
         client.handle_message = heard
         tasks = [asyncio.create_task(client.watch_orders()), asyncio.create_task(client.watch_my_trades())]
-        await until(lambda: any(one.operation == "subscribe" and one.account for one in server.log.entries))
+        await eventually(lambda: any(one.operation == "subscribe" and one.account for one in server.log.entries))
         order = await client.create_order(symbol, "limit", "buy", 1.2, 100.11)
-        await until(lambda: len(client.myTrades or ()) == 2)
+        await eventually(lambda: len(client.myTrades or ()) == 2)
         clock.pass_seconds(21)
-        await until(lambda: len(client.myTrades) == 3)
+        await eventually(lambda: len(client.myTrades) == 3)
         given_up = await client.create_order(symbol, "limit", "sell", 1.2, 99.89)
         await client.cancel_order(given_up["id"])
-        await until(lambda: any(one["exec_type"] == "canceled" for one in reports))
+        await eventually(lambda: any(one["exec_type"] == "canceled" for one in reports))
         asked = ("exec_type", "order_status", "last_qty", "cum_qty", "cum_cost", "avg_price")
         told = {
             of: [tuple(one.get(name) for name in asked) for one in reports if one["order_id"] == of]
@@ -244,7 +236,7 @@ def test_the_perpetual_over_rest(thin_contract, connect_usdm, read):
         assert shown["positions"][CONTRACT]["amount"] == "0.9"
 
 
-def test_the_perpetuals_user_stream(thin_contract, stream_usdm):
+def test_the_perpetuals_user_stream(thin_contract, stream_usdm, eventually):
     exchange, _ = thin_contract
 
     async def run():
@@ -254,10 +246,10 @@ def test_the_perpetuals_user_stream(thin_contract, stream_usdm):
             handle = client.handle_order_update
             client.handle_order_update = lambda line, message: (reports.append(message["o"]), handle(line, message))
             tasks = [asyncio.create_task(client.watch_orders()), asyncio.create_task(client.watch_my_trades())]
-            await until(lambda: any(one.path == "/private/ws" for one in server.log.entries))
+            await eventually(lambda: any(one.path == "/private/ws" for one in server.log.entries))
             order = await client.create_order(CONTRACT, "limit", "buy", 1.2, 100.11)
             await client.cancel_order(order["id"], CONTRACT)
-            await until(lambda: reports and reports[-1]["x"] == "CANCELED")
+            await eventually(lambda: reports and reports[-1]["x"] == "CANCELED")
             told = [(one["x"], one["X"], *(float(one[name]) for name in ("l", "z", "L", "ap"))) for one in reports]
             assert told == [
                 ("NEW", "NEW", 0, 0, 0, 0),
@@ -267,7 +259,7 @@ def test_the_perpetuals_user_stream(thin_contract, stream_usdm):
             ]
             for in_force in ("IOC", "FOK"):
                 await client.create_order(CONTRACT, "limit", "sell", 1.2, 99.89, {"timeInForce": in_force})
-            await until(lambda: sum(one["x"] == "EXPIRED" for one in reports) == 2)
+            await eventually(lambda: sum(one["x"] == "EXPIRED" for one in reports) == 2)
             expired = [(one["f"], float(one["z"]), one["er"]) for one in reports if one["x"] == "EXPIRED"]
             assert expired == [("IOC", 1.0, "2"), ("FOK", 0.0, "10")]
             assert seen(client.orders[0]) == ("canceled", 1.0, 0.2, 100.105)

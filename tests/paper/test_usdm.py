@@ -1,7 +1,6 @@
 """ccxt's binanceusdm, sync and pro, on the paper perpetual over real sockets."""
 
 import asyncio
-import time
 
 import ccxt
 import pytest
@@ -11,13 +10,6 @@ from tradewatch.paper.units import ONE
 
 SYMBOL = "BTC/USDT:USDT"
 FLAT = (100, 100, 100, 100)
-
-
-async def until(check, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.01)
 
 
 def test_a_client_reads_the_contract(perpetual, connect_usdm):
@@ -151,7 +143,7 @@ def test_funding_and_liquidation_reach_the_client(perpetual, connect_usdm, read)
         assert float(shown["positions"][SYMBOL]["clearance"]) < 0
 
 
-def test_a_client_watches_orders_positions_and_prices(perpetual, stream_usdm):
+def test_a_client_watches_orders_positions_and_prices(perpetual, stream_usdm, eventually):
     exchange, clock = perpetual(FLAT, (100, 110, 100, 110), (110, 110, 110, 110), FLAT)
 
     async def run():
@@ -162,7 +154,7 @@ def test_a_client_watches_orders_positions_and_prices(perpetual, stream_usdm):
             client.options["watchPositions"]["fetchPositionsSnapshot"] = False
             positions = asyncio.create_task(client.watch_positions())
             balance = asyncio.create_task(client.watch_balance())
-            await until(lambda: any(one.path == "/private/ws" for one in server.log.entries))
+            await eventually(lambda: any(one.path == "/private/ws" for one in server.log.entries))
             await asyncio.sleep(0.1)
             bought = await client.create_order(SYMBOL, "market", "buy", 2)
             assert [one["id"] for one in await orders] == [bought["id"]]
@@ -175,7 +167,7 @@ def test_a_client_watches_orders_positions_and_prices(perpetual, stream_usdm):
             ]
             assert (await balance)["USDT"]["total"] == 9999.8999
             stop = await client.create_order(SYMBOL, "market", "sell", 1, None, {"takeProfitPrice": 105})
-            await until(lambda: client.orders[-1]["id"] == stop["id"])
+            await eventually(lambda: client.orders[-1]["id"] == stop["id"])
             ticker = asyncio.create_task(client.watch_ticker(SYMBOL, {"name": "ticker"}))
             mark = asyncio.create_task(client.watch_mark_price(SYMBOL))
             book = await client.watch_order_book(SYMBOL)
@@ -183,7 +175,7 @@ def test_a_client_watches_orders_positions_and_prices(perpetual, stream_usdm):
             later = asyncio.create_task(client.watch_order_book(SYMBOL))
             await asyncio.sleep(0)
             clock.pass_seconds(90)
-            await until(lambda: len(client.myTrades) == 2)
+            await eventually(lambda: len(client.myTrades) == 2)
             assert (client.myTrades[-1]["side"], client.myTrades[-1]["amount"]) == ("sell", 1.0)
             assert (await later)["bids"][0][0] > 99.9
             assert {(await ticker)["last"], (await mark)["markPrice"]} <= {100.0, 105.0}

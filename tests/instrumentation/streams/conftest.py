@@ -102,20 +102,6 @@ def places():
     return make
 
 
-async def eventually(check, seconds=10):
-    """Wait until something is true; returns it."""
-    ends = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < ends, "did not come true in time"
-        await asyncio.sleep(0.01)
-    return found
-
-
-@pytest.fixture(name="eventually")
-def eventually_fixture():
-    return eventually
-
-
 @pytest.fixture
 def listening():
     """A bot's loops around a block: each watches again and again, also after a drop; then the client is closed."""
