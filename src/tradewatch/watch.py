@@ -344,19 +344,15 @@ class Watch:
 
     def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
-        steps: list[Callable[[], None]] = [self._pauses.stop]
-        if self._control is not None:
-            steps.append(self._control.stop)
-        steps += [
-            self._end_safety,
-            self._end_breaker,
-            lambda: self._end_service(deadline),
-            lambda: self._end_store(deadline),
-        ]
-        # A second Ctrl-C ends the step that it meets alone: the others still book, mark and send what there is.
+        # Last first. A second Ctrl-C ends the step that it meets alone: the others still book, mark and send.
         with ExitStack() as ending:
-            for step in reversed(steps):
-                ending.callback(step)
+            ending.callback(self._end_store, deadline)
+            ending.callback(self._end_service, deadline)
+            ending.callback(self._end_breaker)
+            ending.callback(self._end_safety)
+            if self._control is not None:
+                ending.callback(self._control.stop)
+            ending.callback(self._pauses.stop)
 
     def _end_safety(self) -> None:
         if not self._safety_thread.stop(_STOP_S / 2):

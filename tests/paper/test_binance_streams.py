@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import time
 
 import aiohttp
 import ccxt
@@ -16,13 +15,6 @@ from tradewatch.paper.fees import Fees, ThirdCurrency
 
 SYMBOL = "BTC/USDT"
 MS = 10**6
-
-
-async def until(check, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.01)
 
 
 async def listen(url, *requests, count, then=None):
@@ -42,7 +34,7 @@ def ws(server, path):
     return server.url.replace("http", "ws") + path
 
 
-def test_ccxt_watches_the_market(quiet, connect_pro):
+def test_ccxt_watches_the_market(quiet, connect_pro, eventually):
     exchange, clock = quiet
 
     async def run():
@@ -50,7 +42,7 @@ def test_ccxt_watches_the_market(quiet, connect_pro):
             await client.load_markets()
             book = asyncio.create_task(client.watch_order_book(SYMBOL))
             trades = asyncio.create_task(client.watch_trades(SYMBOL))
-            await until(lambda: len(exchange.feed._subscriptions) == 2)
+            await eventually(lambda: len(exchange.feed._subscriptions) == 2)
             assert (await book)["bids"][0] == [99.9, 9000.0]
             clock.pass_seconds(95)
             seen = await client.watch_order_book(SYMBOL)
@@ -68,7 +60,7 @@ def test_ccxt_watches_the_market(quiet, connect_pro):
     asyncio.run(run())
 
 
-def test_ccxt_watches_its_account(quiet, connect_pro):
+def test_ccxt_watches_its_account(quiet, connect_pro, eventually):
     exchange, clock = quiet
 
     async def run():
@@ -77,7 +69,7 @@ def test_ccxt_watches_its_account(quiet, connect_pro):
             orders = asyncio.create_task(client.watch_orders())
             mine = asyncio.create_task(client.watch_my_trades())
             balance = asyncio.create_task(client.watch_balance())
-            await until(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
+            await eventually(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
             resting = await client.create_order(SYMBOL, "limit", "buy", 1, 95, {"clientOrderId": "mine"})
             assert [(one["id"], one["status"], one["clientOrderId"]) for one in await orders] == [
                 (resting["id"], "open", "mine"),
@@ -88,13 +80,13 @@ def test_ccxt_watches_its_account(quiet, connect_pro):
             assert (trade["order"], trade["price"], trade["takerOrMaker"], trade["fee"]) == (
                 resting["id"], 95.0, "maker", {"cost": 0.001, "currency": "BTC"},
             )  # fmt: skip
-            await until(lambda: client.orders[-1]["status"] == "closed")
+            await eventually(lambda: client.orders[-1]["status"] == "closed")
             other = await client.create_order(SYMBOL, "limit", "buy", 1, 80)
             await client.cancel_order(other["id"], SYMBOL)
-            await until(lambda: client.orders[-1]["status"] == "canceled")
+            await eventually(lambda: client.orders[-1]["status"] == "canceled")
             assert client.orders[-1]["clientOrderId"] == other["clientOrderId"]
             exchange.transfer("main", "USDT", 5 * 10**8)
-            await until(lambda: client.balance["spot"]["USDT"]["free"] != 49905.0)
+            await eventually(lambda: client.balance["spot"]["USDT"]["free"] != 49905.0)
 
     asyncio.run(run())
 
@@ -219,7 +211,7 @@ def test_streams_are_subscribed_listed_and_left_raw_and_combined(quiet):
     asyncio.run(run())
 
 
-def test_a_depth_stream_continues_the_snapshot(quiet):
+def test_a_depth_stream_continues_the_snapshot(quiet, eventually):
     exchange, clock = quiet
     exchange.markets["BTCUSDT"].thin(clock.began + 30 * 10**9, clock.began + 45 * 10**9, 12_500_000)
 
@@ -233,7 +225,7 @@ def test_a_depth_stream_continues_the_snapshot(quiet):
                 for _ in range(6):
                     clock.pass_seconds(15)
                     at_ns = clock.now_ns()
-                    await until(lambda at_ns=at_ns: exchange.now_ns == at_ns)
+                    await eventually(lambda at_ns=at_ns: exchange.now_ns == at_ns)
                 while True:
                     try:
                         update = json.loads((await socket.receive(0.3)).data)
@@ -315,7 +307,7 @@ def test_a_listen_key_is_a_stream_that_ends_with_it_and_is_in_no_log(quiet):
     asyncio.run(run())
 
 
-def test_a_third_currency_of_fees_is_known_to_the_stream(make, rows, connect_pro):
+def test_a_third_currency_of_fees_is_known_to_the_stream(make, rows, connect_pro, eventually):
     fees = Fees(third=ThirdCurrency("BNB", price=300 * 10**8))
     exchange, _ = make(
         rows((100, 100, 100, 100)), spread_bp=20, fees=fees, balances={"BNB": "1", "BTC": "1", "USDT": "5000"}
@@ -325,11 +317,11 @@ def test_a_third_currency_of_fees_is_known_to_the_stream(make, rows, connect_pro
         async with paper.serve(exchange) as server, connect_pro(server) as client:
             await client.load_markets()
             mine = asyncio.create_task(client.watch_my_trades())
-            await until(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
+            await eventually(lambda: any(one.operation == "user_data_subscribe" for one in server.log.entries))
             for _ in range(2):
                 await client.create_order(SYMBOL, "market", "buy", 1)
             await mine
-            await until(lambda: len(client.myTrades) == 2)
+            await eventually(lambda: len(client.myTrades) == 2)
             assert [trade["fee"]["currency"] for trade in client.myTrades] == ["BNB", "BNB"]
 
     asyncio.run(run())
