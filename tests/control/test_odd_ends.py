@@ -106,13 +106,24 @@ def test_output_that_takes_nothing_is_said_and_is_no_traceback(bots):
 
 
 def test_top_ends_with_whoever_reads_it(bots):
-    """As `tradewatch top | head -1`, and not with the next line, which may be a minute away."""
-    bots.start("grid")
+    """As `tradewatch top | head -2`, and not with the next line: by this bot's slow clock that is hours away."""
+    bots.start(
+        "grid",
+        """
+        from tradewatch.runtime.clock import ScaledClock
+        tradewatch.uninstrument(bot)
+        slow = ScaledClock(10 * 10**9, 0.001, time.time_ns())
+        watch = tradewatch.instrument(bot, name="grid", port=None, clock=slow)
+        print("slow", flush=True)
+        time.sleep(600)
+        """,
+    ).stdout.readline()
     top = subprocess.Popen(
         [bots.command, "top", "grid"], env=bots.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     bots.started.append(top)
-    assert top.stdout.readline()
+    while " ACTIVE " not in top.stdout.readline():
+        assert top.poll() is None
     top.stdout.close()
     assert top.wait(30) == 1
     assert top.stderr.read() == ""
