@@ -263,12 +263,21 @@ def _begin(bot: Any, chosen: given.InForce, told: dict[str, Any], before: Watch 
         if known is before:
             del _watches[key]
     _watches[id(bot)] = (bot, watch, told)
-    _ccxt.install()
-    _logs.install()
-    if before is not None:
-        watch.take_over(before)
-    watch.start()
-    _end_cleanly()
+    try:
+        _ccxt.install()
+        _logs.install()
+        if before is not None:
+            watch.take_over(before)
+        watch.start()
+        _end_cleanly()
+    except BaseException:
+        # An interrupt, or a thread that cannot be had: half a watch would be taken for a whole one the next time.
+        _watches.pop(id(bot), None)
+        watch.stop()
+        if not _watches and _process.settings is None:
+            _ccxt.undo()
+            _logs.undo()
+        raise
     return watch
 
 

@@ -46,6 +46,7 @@ from tradewatch.telemetry.tally import Tally
 from tradewatch.telemetry.traffic import Traffic
 
 _STOP_S = 1.8
+_NOT_BEGUN_S = 0.5
 
 
 class Watch:
@@ -104,11 +105,14 @@ class Watch:
         self._folder: Path | None = None
         opened = self._open_store(settings.state_dir) if follows is None else None
         self._store = opened if isinstance(opened, Store) else None
+        made = None
         try:
             port = settings.port if follows is None else None
             made = connect(self.name, port, tracer_provider, meter_provider, headers=settings.otlp_headers)
             self._build(opened, chosen, made)
         except BaseException:
+            if made is not None:
+                made.shutdown(_NOT_BEGUN_S)
             if self._store is not None:
                 self._store.close()
             raise
@@ -336,11 +340,13 @@ class Watch:
         if self._stopped:
             return
         self._stopped, self._at_exit = True, at_exit
-        if not self.forked:
-            self._end()
-        if not at_exit:
-            self._patches.undo()
-            self._clients.release()
+        try:
+            if not self.forked:
+                self._end()
+        finally:
+            if not at_exit:
+                self._patches.undo()
+                self._clients.release()
 
     def _end(self) -> None:
         deadline = time.monotonic() + _STOP_S
@@ -371,9 +377,11 @@ class Watch:
     def _end_store(self, deadline: float) -> None:
         if self._store is not None:
             # An interrupt may have ended the wait for the service thread, which writes what was booked last.
-            self._memory.finish(deadline - time.monotonic())
-            with failures.kept("store"):
-                self._store.close()
+            try:
+                self._memory.finish(deadline - time.monotonic() if self._service.alive else 0.0)
+            finally:
+                with failures.kept("store"):
+                    self._store.close()
 
     def _configured(self, chosen: given.InForce) -> None:
         self._safety.configure(chosen.groups, chosen.limits)

@@ -4,6 +4,8 @@ Python runs handlers between two steps of the interpreter, mostly where a functi
 """
 
 import os
+import pkgutil
+import socket
 import sys
 
 import pytest
@@ -72,3 +74,61 @@ def test_a_handler_that_raises_within_a_call_leaves_nothing_behind(
         client.create_order(SYMBOL, "market", "buy", 0.1)
     place.clock.pass_seconds(60)  # of an order whose table entry was interrupted nobody hears again
     until(lambda: watch.status().breaker.confirmed)
+
+
+PLACES = [
+    "tradewatch.watch.Clients.__init__",
+    "tradewatch.watch.Watch.adopt",
+    "tradewatch.runtime.safety.SafetyThread.start",
+    "tradewatch.runtime.service.Service.start",
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.rpartition(".")[0].rpartition(".")[2])
+def test_an_instrument_that_did_not_come_to_its_end_can_be_called_again(
+    blocking, venue, make_bot, watch_over, monkeypatch, until, place
+):
+    """In a notebook, say: no half of a watch is left that would be taken for a whole one, nor its port and folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    bot = make_bot(blocking.client(venue()))
+
+    def fails(*arguments, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        with pytest.raises(KeyboardInterrupt):
+            watch_over(bot, port=port)
+    watch = watch_over(bot, port=port)
+    assert watch.status().telemetry.endpoint == f"http://127.0.0.1:{port}/metrics"
+    bot.exchange.fetch_ticker(SYMBOL)
+    assert [o.operation for o in watch.status().operations] == ["fetch_ticker"]
+    assert watch.status().safety_alive
+    assert watch.status().service_alive
+    watch.halt("seen enough")
+    with pytest.raises(tradewatch.OrderRefused):
+        bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)
+    until(lambda: watch.status().breaker.confirmed)
+
+
+@pytest.mark.parametrize("place", ["tradewatch.memory.Memory.finish", "tradewatch.runtime.service.Service.stop"])
+def test_an_uninstrument_that_was_interrupted_lets_the_clients_and_the_folder_go(
+    blocking, venue, make_bot, watch_over, monkeypatch, place
+):
+    bot = make_bot(blocking.client(venue()))
+    watch_over(bot)
+    real = pkgutil.resolve_name(place)
+
+    def interrupted(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tradewatch.uninstrument(bot)
+    watch = watch_over(bot)
+    bot.exchange.fetch_ticker(SYMBOL)
+    assert [o.operation for o in watch.status().operations] == ["fetch_ticker"]

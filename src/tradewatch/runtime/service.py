@@ -49,6 +49,11 @@ class Service:
 
     def stop(self, within_s: float) -> bool:
         """Ask the jobs to finish; False where they took longer than `within_s`."""
+        if self._thread.ident is None:
+            # It never began: what it would have closed at its end is closed here.
+            with failures.kept("service end"):
+                self._last(within_s)
+            return True
         loop, ending = self._loop, self._ending
         self._stop_at = time.monotonic() + within_s
         if loop is not None and ending is not None and self._thread.is_alive():
