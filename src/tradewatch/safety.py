@@ -14,11 +14,11 @@ from tradewatch.memory import Memory
 from tradewatch.model import Alert, Call, Clock, Evidence, Mark, Quote, Rule
 from tradewatch.portfolio import Portfolio, PortfolioSnapshot
 from tradewatch.portfolio import metrics as portfolio_metrics
-from tradewatch.portfolio.prices import Burst
-from tradewatch.promql import Expr, ParseError
+from tradewatch.portfolio.burst import Burst
+from tradewatch.promql import EvaluationError, Expr, ParseError
 from tradewatch.rules import Engine, Group
 from tradewatch.rules import metrics as rules_metrics
-from tradewatch.rules.query import EvaluationError, QueryResult
+from tradewatch.rules.query import QueryResult
 from tradewatch.rules.query import read as read_expression
 from tradewatch.runtime.failures import describe, failures
 from tradewatch.runtime.safety import Stretch, breathe

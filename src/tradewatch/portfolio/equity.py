@@ -10,7 +10,7 @@ import msgspec
 from tradewatch.model import Equity
 from tradewatch.portfolio.arithmetic import ZERO, add, multiply, plain, shown, subtract
 from tradewatch.portfolio.book import Book
-from tradewatch.portfolio.prices import Prices
+from tradewatch.portfolio.prices import MAX_AGE_S, Prices
 from tradewatch.portfolio.readings import Total
 from tradewatch.portfolio.wallet import Wallet
 
@@ -93,7 +93,7 @@ def valuation(
             missing.append(f"{of}: no price in {currency or 'any currency'}")
             continue
         if rate.is_stale:
-            stale.append(f"{of}: price older than {prices.max_age_s:g} s")
+            stale.append(f"{of}: price older than {MAX_AGE_S} s")
         elif rate.is_doubted:
             stale.append(f"{of}: a price far from the last one waits for a second")
         value = add(value, multiply(amount, rate.value))
@@ -127,7 +127,7 @@ def _add_contract(
             missing.append(f"{symbol}: no price")
             return
         if price.is_stale:
-            stale.append(f"{symbol}: price older than {prices.max_age_s:g} s")
+            stale.append(f"{symbol}: price older than {MAX_AGE_S} s")
         elif price.is_doubted:
             stale.append(f"{symbol}: a price far from the last one waits for a second")
         worth = multiply(holding.amount, price.value)

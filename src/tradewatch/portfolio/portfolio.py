@@ -42,16 +42,15 @@ class Portfolio:
     Args:
         clock: the time that ages and days are read from.
         currency: what equity is in; None takes that of an earlier run, else the quote currency of the first market.
-        mark_max_age_s: a price older than this is stale. Seconds.
     """
 
-    def __init__(self, clock: Clock, currency: str | None = None, mark_max_age_s: float = 60.0) -> None:
+    def __init__(self, clock: Clock, currency: str | None = None) -> None:
         self.remeasured = 0
         self._clock = clock
         self._currency = currency
         self._currency_is_set = currency is not None
         self._ledger = Ledger()
-        self._prices = Prices(clock, mark_max_age_s)
+        self._prices = Prices(clock)
         self._wallets: dict[str, Wallet] = {}
         # The accounts that this run has heard of: one of an earlier run may be gone, its key changed.
         self._live: dict[str, None] = {}

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
-from tradewatch.model import Clock, Mark, Quote
+from tradewatch.model import Clock, Mark
 from tradewatch.portfolio.arithmetic import ONE, divide, is_bookable, multiply, subtract
 from tradewatch.portfolio.market import market_of
 
 _LARGEST_POWER_OF_INVERSE = 30
 # A price that another one leaves by more than this needs a second one to say so: a single false tick would halt.
 FAR = Decimal("0.05")
-_NEAR = 0.045
+# A price that is older is stale.
+MAX_AGE_S = 60
+_MAX_AGE_NS = MAX_AGE_S * 1_000_000_000
 # A price of this age says nothing any more of what the next one should be.
 _DOUBTS_FOR_NS = 600 * 1_000_000_000
 
@@ -49,15 +50,12 @@ class Prices:
 
     Args:
         clock: where ages are read from.
-        max_age_s: a price older than this is stale. Seconds.
     """
 
-    def __init__(self, clock: Clock, max_age_s: float = 60.0) -> None:
-        self.max_age_s = max_age_s
+    def __init__(self, clock: Clock) -> None:
         self.refused = 0
         self.version = 0
         self._clock = clock
-        self._max_age_ns = int(max_age_s * 1_000_000_000)
         self._last: dict[str, Price] = {}
         # The latest price of a market where it is far from the one before.
         self._doubtful: dict[str, Mark] = {}
@@ -104,7 +102,7 @@ class Prices:
         if last is None or last.price != mark.price:
             self.version += 1
             return True
-        return self._age_ns(last, mono_ns) > self._max_age_ns >= age_ns
+        return self._age_ns(last, mono_ns) > _MAX_AGE_NS >= age_ns
 
     def restore(self, first: Mark) -> None:
         """The first price that an earlier run saw of a market. It costs what was held then; it values nothing now."""
@@ -150,7 +148,7 @@ class Prices:
             if best is None or age_ns < best.age_ns:
                 at_ns = min(there.at_ns, back.at_ns)
                 value = multiply(there.value, back.value)
-                best = Rate(value, age_ns, at_ns, age_ns > self._max_age_ns, there.is_doubted or back.is_doubted)
+                best = Rate(value, age_ns, at_ns, age_ns > _MAX_AGE_NS, there.is_doubted or back.is_doubted)
         return best
 
     def _leg(self, currency: str, quote: str, mono_ns: int) -> Rate | None:
@@ -169,7 +167,7 @@ class Prices:
 
     def _rate(self, market: str, value: Decimal, price: Price, mono_ns: int) -> Rate:
         age_ns = self._age_ns(price, mono_ns)
-        return Rate(value, age_ns, price.at_ns, age_ns > self._max_age_ns, market in self._doubtful)
+        return Rate(value, age_ns, price.at_ns, age_ns > _MAX_AGE_NS, market in self._doubtful)
 
     @staticmethod
     def _age_ns(price: Price, mono_ns: int) -> int:
@@ -194,52 +192,6 @@ def confirmed(mark: Mark, before: Mark | None, measure: Decimal) -> tuple[Mark |
         return None, mark
     nearer, farther = sorted((mark, before), key=lambda each: subtract(each.price, measure).copy_abs())
     return nearer, farther if _is_far(farther.price, nearer.price) else None
-
-
-class Burst:
-    """Quotes of one market that came one after the other, the first of which is marked already."""
-
-    __slots__ = ("_before", "_first", "_is_calm", "_others", "_second")
-
-    def __init__(self, first: Quote) -> None:
-        self._first = first
-        self._others: list[Quote] = []
-        self._before = self._second = _middle(first)
-        self._is_calm = market_of(first.market) is not None
-
-    def add(self, quote: Quote) -> None:
-        """The next one."""
-        middle = _middle(quote)
-        if not self._others:
-            self._second = middle
-            self._is_calm = self._is_calm and quote.at_ns != self._first.at_ns
-        self._is_calm = self._is_calm and _are_near(self._before, middle)
-        self._before = middle
-        self._others.append(quote)
-
-    def decisive(self) -> Sequence[Quote]:
-        """Those that are to be marked, so that the same price counts and waits at the end as if all were.
-
-        Where each is near the one before and the last near the second, that are the second and the last: whatever the
-        first was, and whatever waited for it, the second then counts and nothing waits. Else all.
-        """
-        others = self._others
-        if len(others) > 2 and self._is_calm and _are_near(self._second, self._before):
-            return others[0], others[-1]
-        return others
-
-
-def _middle(quote: Quote) -> float | None:
-    """Of a book that is beyond all doubt one, else None."""
-    bid, ask = quote.bid, quote.ask
-    if type(bid) is type(ask) is float and 1e-9 < bid <= ask < 1e12 and ask - bid < 0.1 * bid:
-        return float(bid + ask) / 2
-    return None
-
-
-def _are_near(price: float | None, other: float | None) -> bool:
-    """Whether prices are so near each other that, read exactly, neither can be `FAR` from the other."""
-    return price is not None and other is not None and abs(price - other) < _NEAR * min(price, other)
 
 
 def _is_far(price: Decimal, other: Decimal) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tradewatch.promql import EvaluationError, Expr, check, evaluate, metric_names, parse
+from tradewatch.promql import Expr, check, evaluate, metric_names, parse
 from tradewatch.promql.ast import MatrixSelector, VectorSelector, walk
 from tradewatch.promql.matchers import selected_name
 from tradewatch.rules.collection import Collection
@@ -65,6 +65,3 @@ def _past(expr: Expr) -> frozenset[str]:
     ranges = {selected_name(node.selector.matchers) for node in nodes if isinstance(node, MatrixSelector)}
     shifted = {selected_name(node.matchers) for node in nodes if isinstance(node, VectorSelector) and node.offset_ns}
     return frozenset(ranges | shifted)
-
-
-__all__ = ["Element", "EvaluationError", "QueryResult", "query", "read"]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewatch.model import Mark, Quote
-from tradewatch.portfolio.prices import Burst, Prices
+from tradewatch.portfolio.burst import Burst
+from tradewatch.portfolio.prices import Prices
 
 MARKET = "BTC/USDT"
 SECOND = 1_000_000_000
