@@ -77,6 +77,17 @@ def incomplete(
             f"{ledger.corrected} fills came more than 7 days, or {books.KEPT_FILLS:,} fills of their market, late and"
             " were booked as corrections"
         )
+    reasons += [
+        f"{account}: nobody reads what contracts pay for funding, nor what comes and goes of {settle}: equity and the "
+        "day's loss leave it out"
+        for account, settle in sorted(
+            {
+                (account, each.market.settle)
+                for (account, _), each in ledger.books.items()
+                if each.market.settle is not None
+            }
+        )
+    ]
     said = ", ".join(f"{each.account} {plain(each.amount)} {each.currency}" for each in unseen if each.amount)
     if said:
         reasons.append(f"trades before the start were not seen: {said}; they count in profit or loss, at no price")

@@ -23,6 +23,18 @@ def test_a_contract_counts_with_its_result_since_the_first_balances(clock):
     assert equity(portfolio) == (1_049, ())
 
 
+def test_what_is_not_read_of_contracts_is_said(clock):
+    portfolio = Portfolio(clock)
+    portfolio.fill(fill("buy", 2, 100, 0, market="BTC/USDT"))
+    assert portfolio.snapshot().incomplete == ()
+    for symbol in ("BTC/USDT:USDT", "ETH/USDT:USDT"):
+        portfolio.fill(fill("buy", 2, 100, 1, market=symbol))
+    assert portfolio.snapshot().incomplete == (
+        "main: nobody reads what contracts pay for funding, nor what comes and goes of USDT: equity and the day's loss "
+        "leave it out",
+    )
+
+
 def test_a_contract_that_settles_in_its_base_is_said_not_to_count(clock):
     portfolio = Portfolio(clock)
     mark(portfolio, clock, 100, "BTC/USD:BTC")
