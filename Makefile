@@ -34,7 +34,7 @@ format: $(VENV)/.ready  ## put the code in style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready  ## what tradewatch costs beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: two minutes; JSON=file)
+bench: $(VENV)/.ready  ## what tradewatch costs beside naive OpenTelemetry, prometheus_client and nothing (QUICK=1: one minute; JSON=file)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 soak: $(VENV)/.ready  ## ten minutes of a busy bot with faults: nothing grows, nothing is lost uncounted (SECONDS=30 for less)

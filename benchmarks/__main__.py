@@ -42,8 +42,8 @@ measurements:
 {}
 
 examples:
-  python -m benchmarks                          all of it, some five minutes
-  python -m benchmarks --quick                  two minutes: the order of magnitude
+  python -m benchmarks                          all of it, some nine minutes
+  python -m benchmarks --quick                  a minute: the order of magnitude
   python -m benchmarks --only call,process      two of them
   python -m benchmarks --json                   JSON in place of the table
   python -m benchmarks --json bench.json        the table, and JSON into a file

@@ -186,7 +186,7 @@ def figures(kind: str, way: str, us: dict[str, float]) -> list[Figure]:
 
 
 def measure(quick: bool) -> list[Figure]:
-    rounds, calls, rest_s = (4, 800, 0.02) if quick else (12, 2_000, 0.05)
+    rounds, calls, rest_s = (3, 800, 0.02) if quick else (12, 2_000, 0.05)
     os.environ["OTEL_TRACES_EXPORTER"] = "none"
     found: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:

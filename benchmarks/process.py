@@ -19,6 +19,7 @@ import statistics
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,24 +117,34 @@ def ended(way: str, port: int, seconds: float) -> tuple[float, float]:
 
 
 def ending(others: Sequence[str], seconds: float) -> list[Figure]:
-    """So long after the last call: with a collector that refuses, and one that takes what is sent and is silent."""
-    figures = []
-    with socket.socket() as silent:
+    """So long after the last call: with a collector that refuses, and one that takes what is sent and is silent.
+
+    All at the same time: they wait more than they work.
+    """
+    with socket.socket() as silent, ThreadPoolExecutor() as pool:
         silent.bind(("127.0.0.1", 0))
         silent.listen(64)
-        bare = ended(NOTHING, 9, seconds)[1]
-        for name, port in (("refuses", 9), ("is silent", silent.getsockname()[1])):
-            what, (took, end) = f"shutdown, the collector {name}", ended(SPAN, port, seconds)
-            note = f"the process's end after it {end:.2f} s, a bare one's {bare:.2f}"
-            figures.append(alone(what, took, "s", at_most=2, note=note))
-            figures += [compared(what, took, "s", other, ended(other, port, seconds)[0], "below") for other in others]
+        ports = {"refuses": 9, "is silent": silent.getsockname()[1]}
+        running = {
+            (way, name): pool.submit(ended, way, port, seconds)
+            for name, port in ports.items()
+            for way in (SPAN, *others)
+        }
+        bare = pool.submit(ended, NOTHING, 9, seconds).result()[1]
+        found = {each: result.result() for each, result in running.items()}
+    figures = []
+    for name in ports:
+        what, (took, end) = f"shutdown, the collector {name}", found[SPAN, name]
+        note = f"the process's end after it {end:.2f} s, a bare one's {bare:.2f}"
+        figures.append(alone(what, took, "s", at_most=2, note=note))
+        figures += [compared(what, took, "s", other, found[other, name][0], "below") for other in others]
     return figures
 
 
 def measure(quick: bool) -> list[Figure]:
     compileall.compile_dir(Path(tradewatch.__file__).parent, quiet=1)
     if quick:
-        return importing(1) + idling(1, 4, 1) + lagging(1, 2, 0.5) + ending((), 0.2)
+        return importing(1) + idling(1, 3, 0.5) + lagging(1, 1.5, 0.3) + ending((), 0.2)
     return importing(5) + idling(1, 45, 3) + lagging(3, 8, 1) + ending((NAIVE,), 1)
 
 
