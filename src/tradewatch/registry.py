@@ -325,13 +325,15 @@ def uninstrument(bot: Any) -> None:
             _process.settings = None
             _process.watch = None if known[1] is _process.watch else _process.watch
     if known is not None:
-        known[1].stop()
-        with _lock:
-            # Looked at only now: while this one stopped, another bot may have come.
-            if not _watches:
-                _ccxt.undo()
-                _signals.let_go()
-                _logs.undo()
+        try:
+            known[1].stop()
+        finally:
+            with _lock:
+                # Looked at only now: while this one stopped, another bot may have come.
+                if not _watches:
+                    _ccxt.undo()
+                    _signals.let_go()
+                    _logs.undo()
 
 
 def shutdown() -> None:

@@ -7,11 +7,15 @@ import os
 import pkgutil
 import socket
 import sys
+import threading
 
 import pytest
 from opentelemetry import context
 
 import tradewatch
+from tradewatch.control.address import SOCKET
+from tradewatch.control.client import ask
+from tradewatch.instrumentation.patch import original_of
 
 SYMBOL = "BTC/USDT"
 OURS = os.path.dirname(tradewatch.__file__)
@@ -113,6 +117,27 @@ def test_an_instrument_that_did_not_come_to_its_end_can_be_called_again(
     until(lambda: watch.status().breaker.confirmed)
 
 
+def test_where_the_control_socket_has_no_thread_it_is_taken_away_again(
+    blocking, venue, make_bot, watch_over, monkeypatch, tmp_path
+):
+    bot, start = make_bot(blocking.client(venue())), threading.Thread.start
+
+    def fails(thread):
+        if thread.name == "tradewatch-control":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fails)
+        # The error holds the watch, as that of a notebook's last cell does.
+        with pytest.raises(RuntimeError, match="can't start new thread") as kept:
+            watch_over(bot, state_dir=tmp_path)
+    assert not (tmp_path / SOCKET).exists()
+    assert watch_over(bot, state_dir=tmp_path).status().notes == ()
+    assert ask(tmp_path, {"command": "status"}, 20).error is None
+    assert kept.value
+
+
 @pytest.mark.parametrize("place", ["tradewatch.memory.Memory.finish", "tradewatch.runtime.service.Service.stop"])
 def test_an_uninstrument_that_was_interrupted_lets_the_clients_and_the_folder_go(
     blocking, venue, make_bot, watch_over, monkeypatch, place
@@ -129,6 +154,7 @@ def test_an_uninstrument_that_was_interrupted_lets_the_clients_and_the_folder_go
         patch.setattr(place, interrupted)
         with pytest.raises(KeyboardInterrupt):
             tradewatch.uninstrument(bot)
+    assert original_of(type(bot.exchange).fetch_ticker) is None
     watch = watch_over(bot)
     bot.exchange.fetch_ticker(SYMBOL)
     assert [o.operation for o in watch.status().operations] == ["fetch_ticker"]

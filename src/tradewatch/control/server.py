@@ -87,7 +87,7 @@ class ControlSocket:
             return
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(_JOIN_S)
         with suppress(OSError):
             # Somebody may have put another one there.

@@ -54,14 +54,17 @@ class Service:
             with failures.kept("service end"):
                 self._last(within_s)
             return True
-        loop, ending = self._loop, self._ending
         self._stop_at = time.monotonic() + within_s
+        if self._thread.is_alive():
+            # An interrupt may have come as it began: nobody would end a loop that is not there yet.
+            self._ready.wait(within_s)
+        loop, ending = self._loop, self._ending
         if loop is not None and ending is not None and self._thread.is_alive():
             try:
                 loop.call_soon_threadsafe(ending.set)
             except RuntimeError:
                 return not self._thread.is_alive()  # the loop ended in between
-            self._thread.join(within_s)
+            self._thread.join(max(0.0, self._stop_at - time.monotonic()))
         return not self._thread.is_alive()
 
     def measure(self) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -107,6 +108,37 @@ def test_an_end_does_not_wait_for_a_job_that_hangs():
     assert service.stop(0.1) is False
     let_go.set()
     service._thread.join(10)
+
+
+def test_a_beginning_that_was_interrupted_leaves_no_thread_behind(monkeypatch):
+    goes_on, run, last = threading.Event(), asyncio.run, []
+
+    def late(main):
+        assert goes_on.wait(20)
+        run(main)
+
+    async def job(ending):
+        await ending.wait()
+
+    service = Service({"job": job}, lambda left_s: last.append("closed"))
+    wait, waits = service._ready.wait, []
+
+    def interrupted(within_s):
+        waits.append(within_s)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        goes_on.set()
+        return wait(within_s)
+
+    monkeypatch.setattr(asyncio, "run", late)
+    monkeypatch.setattr(service._ready, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        service.start()
+    try:
+        assert service.stop(20)
+    finally:
+        goes_on.set()
+    assert last == ["closed"]
 
 
 def test_a_thread_that_stands_still_is_said_to(until, caplog):
