@@ -16,6 +16,7 @@ import tradewatch
 from tradewatch.control.address import SOCKET
 from tradewatch.control.client import ask
 from tradewatch.instrumentation.patch import original_of
+from tradewatch.telemetry.journal import Journal
 
 SYMBOL = "BTC/USDT"
 OURS = os.path.dirname(tradewatch.__file__)
@@ -78,6 +79,53 @@ def test_a_handler_that_raises_within_a_call_leaves_nothing_behind(
         client.create_order(SYMBOL, "market", "buy", 0.1)
     place.clock.pass_seconds(60)  # of an order whose table entry was interrupted nobody hears again
     until(lambda: watch.status().breaker.confirmed)
+
+
+def interrupted_once(real):
+    """`real`, where the handler raises as it begins on the main thread for the first time."""
+    raised = []
+
+    def begins(*arguments):
+        if threading.current_thread() is threading.main_thread() and not raised:
+            raised.append(real)
+            raise TimedOut
+        return real(*arguments)
+
+    return begins
+
+
+@pytest.mark.parametrize("place", ["cell.Cell.count", "journal.Journal.append", "journal.Wake.set"])
+def test_a_handler_that_raises_as_an_order_is_written_down_costs_no_fill_and_books_none_twice(
+    blocking, venue, make_bot, watch_over, monkeypatch, until, place
+):
+    place, exchange = f"tradewatch.telemetry.{place}", venue()
+    bot = make_bot(blocking.client(exchange))
+    bot.exchange.load_markets()
+    watch = watch_over(bot, clock=exchange.clock)
+    monkeypatch.setattr(place, interrupted_once(pkgutil.resolve_name(place)))
+    with pytest.raises(TimedOut):
+        bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)
+    bot.exchange.create_order(SYMBOL, "market", "buy", 0.2)
+    until(lambda: sum(watch.status().orders.values()) == 2)
+    assert watch.status().orders == {"filled": 2}
+    assert watch.status().portfolio.fills == 2
+    assert watch.status().breaker.in_flight == 0
+
+
+def test_a_handler_that_raises_as_trades_are_written_down_costs_none(
+    blocking, venue, make_bot, watch_over, monkeypatch, until
+):
+    exchange = venue()
+    bot = make_bot(blocking.client(exchange))
+    bot.exchange.load_markets()
+    bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)
+    watch = watch_over(bot, clock=exchange.clock)
+    assert bot.exchange.fetch_my_trades(SYMBOL, since=exchange.clock.now_ns() // 1_000_000 + 60_000) == []
+
+    monkeypatch.setattr(Journal, "append", interrupted_once(Journal.append))
+    with pytest.raises(TimedOut):
+        bot.exchange.fetch_my_trades(SYMBOL)
+    until(lambda: watch.status().portfolio.fills == 1)
 
 
 PLACES = [

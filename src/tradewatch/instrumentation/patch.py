@@ -232,6 +232,7 @@ def make(original, otherwise, name, observe, fail):
             live.end_ns = live.end_ns or end_ns
             if not isinstance(bug, Exception):
                 put_back(None, within)
+                failed(fail, CLIENT, live, bug)
                 raise
             failures.note("instrumentation", bug)
         return result

@@ -56,6 +56,9 @@ class Journal:
         more = live.more
         wanted = more.requests or more.fills or more.reports
         if wanted or live.error is not None:
+            if wanted:
+                # No signal's handler comes between this and the next statement: Python runs them where a call ends.
+                more.is_kept = True
             self._orders.append(live)
             if len(self._orders) > self._most_orders:
                 self._make_room()

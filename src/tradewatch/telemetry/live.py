@@ -40,6 +40,8 @@ class More:
     # What to make current again at the end; what the beginning took of the thread's CPU, where it was measured.
     tokens: tuple[Any, Any] | None = None
     cpu_ns: int = 0
+    # Whether what it tells of orders and fills stands in the journal.
+    is_kept: bool = False
 
 
 # Shared by all calls that have no more; nobody writes to it.

@@ -199,10 +199,11 @@ class Probe:
 
         `began_ns` is the thread's CPU time when its end began to be dealt with, for the calls that are measured.
         """
-        live.end_ns = end_ns
-        cell = live.cell
-        assert cell is not None
-        cell.count(end_ns - live.start_ns)
+        if not live.end_ns:  # else it is counted, and a signal's handler raised before it was written down
+            cell = live.cell
+            assert cell is not None
+            cell.count(end_ns - live.start_ns)
+            live.end_ns = end_ns
         if live.asked is not None:
             finish(live)
         self._journal.append(live)

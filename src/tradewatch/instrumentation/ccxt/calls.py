@@ -94,7 +94,7 @@ class LogicalCall:
     def fail(self, client: Any, live: LiveCall, error: BaseException) -> None:
         """The call raised, or was cancelled."""
         end_ns, began_ns = monotonic_ns(), thread_time_ns() if live.more.cpu_ns else 0
-        if live.end_ns:  # it was written down, and its end interrupted
+        if live.end_ns:  # its end was interrupted
             self._end(live, end_ns, began_ns)
             return
         with _KEPT:
@@ -127,7 +127,8 @@ class LogicalCall:
     def _end(self, live: LiveCall, end_ns: int, began_ns: int, *, is_doubted: bool = False) -> None:
         with _KEPT:
             live.probe.leave(live)
-        if not live.end_ns:
+        more = live.more
+        if not live.end_ns or ((more.requests or more.fills or more.reports) and not more.is_kept):
             with _KEPT:
                 live.probe.end(live, end_ns, began_ns)
         # Whatever failed: what is over is not current any more.
