@@ -125,7 +125,7 @@ class Changes:
                 *(f"no more {rule}" for rule, _ in gone),
                 *(f"new {rule}" for rule, _ in added),
             ]
-            what = ", ".join(told) or "nothing else than before; rule files were read again"
+            what = ", ".join(told) or "no limit, and nothing that a rule acts by; rule files were read again"
             said = "; ".join((what, *_without_effect(before.layers, after.layers)))
             _log.warning("settings of %s changed by %s: %s", self._bot, how, scrubber.text(said))
             if told:
@@ -148,7 +148,8 @@ def _rules(chosen: given.InForce) -> Counter[tuple[str, str]]:
             f"rule {rule.name} ({rule.action})",
             " ".join(rule.expr.split())
             + (f", for {rule.for_s:g} s" if rule.for_s else "")
-            + (f", every {group.interval_s:g} s" if group.interval_s is not None else ""),
+            + (f", every {group.interval_s:g} s" if group.interval_s is not None else "")
+            + (f", {group.limit} alerts at most" if group.limit else ""),
         )
         for group in chosen.groups
         for rule in (each.rule for each in group.rules)

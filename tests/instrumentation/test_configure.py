@@ -115,18 +115,22 @@ def test_who_reads_the_audit_sees_which_settings_and_rules_were_changed(
     watch.configure(rules=[first], limits={"drawdown": 0.1})
     file(f"groups: [{{name: mine, interval: 1h, rules: [{rule.replace('halt', 'notify')}]}}]", "mine.yaml")
     watch.configure(rules=[first])
+    # A rule with more alerts than that fails, and acts no more.
+    file(f"groups: [{{name: mine, interval: 1h, limit: 1, rules: [{rule.replace('halt', 'notify')}]}}]", "mine.yaml")
+    watch.configure(rules=[first])
     with pytest.raises(tradewatch.SettingsError):
         watch.configure(limits={"drawdown": 2})
     found = [decode(event, Action) for event in rows_of(tmp_path / "state", ACTION)]
     assert {(each.asked, each.by, each.channel, each.refused) for each in found} == {
         ("configure", "configure", "program", None)
     }
-    assert [each.reason for each in found] == ["argument", "argument", "the rule files"]
-    (limit, _, rules), (limited, ours, changed) = [each.before for each in found], [each.after for each in found]
+    assert [each.reason for each in found] == ["argument", "argument", "the rule files", "the rule files"]
+    (limit, _, rules, _), (limited, ours, changed, fewer) = [each.before for each in found], [each.after for each in found]
     assert (limit, limited) == ("limits.drawdown 0.1", "limits.drawdown 0.2")
     says = 'tradewatch_limit{limit="drawdown"} > 1'
     assert {"limits.drawdown 0.1", f"rule Mine (halt): {says}"} <= set(ours.split("; "))
     assert (rules, changed) == (f"rule Mine (halt): {says}", f"rule Mine (notify): {says}, every 3600 s")
+    assert fewer == f"rule Mine (notify): {says}, every 3600 s, 1 alerts at most"
 
 
 FIXED = "cannot change while the bot runs, and is"
