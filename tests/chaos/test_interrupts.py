@@ -112,6 +112,24 @@ def test_a_handler_that_raises_as_an_order_is_written_down_costs_no_fill_and_boo
     assert watch.status().breaker.in_flight == 0
 
 
+def test_an_order_whose_attempt_was_being_written_down_as_a_handler_raised_is_unknown(
+    blocking, venue, make_bot, watch_over, monkeypatch, until
+):
+    """It was answered, and nobody has read the answer: at the venue it may be."""
+    exchange, note = venue(), "tradewatch.instrumentation.ccxt.transport._note"
+    bot = make_bot(blocking.client(exchange))
+    bot.exchange.load_markets()
+    watch = watch_over(bot, clock=exchange.clock)
+    monkeypatch.setattr(note, interrupted_once(pkgutil.resolve_name(note)))
+    with pytest.raises(TimedOut):
+        bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)
+    until(lambda: watch.status().orders)
+    assert watch.status().orders == {"unknown": 1}
+    assert watch.status().attempts
+    [listed] = watch.status().breaker.unknown
+    assert listed.request.amount
+
+
 def test_a_handler_that_raises_as_trades_are_written_down_costs_none(
     blocking, venue, make_bot, watch_over, monkeypatch, until
 ):

@@ -125,7 +125,8 @@ def test_who_reads_the_audit_sees_which_settings_and_rules_were_changed(
         ("configure", "configure", "program", None)
     }
     assert [each.reason for each in found] == ["argument", "argument", "the rule files", "the rule files"]
-    (limit, _, rules, _), (limited, ours, changed, fewer) = [each.before for each in found], [each.after for each in found]
+    limit, _, rules, _ = [each.before for each in found]
+    limited, ours, changed, fewer = [each.after for each in found]
     assert (limit, limited) == ("limits.drawdown 0.1", "limits.drawdown 0.2")
     says = 'tradewatch_limit{limit="drawdown"} > 1'
     assert {"limits.drawdown 0.1", f"rule Mine (halt): {says}"} <= set(ours.split("; "))

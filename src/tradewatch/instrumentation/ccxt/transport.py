@@ -98,16 +98,20 @@ class HttpAttempt:
 def _over(made: Try) -> LiveCall | None:
     """An attempt has ended; its call, unless another one inside it is that attempt."""
     made.end_ns = monotonic_ns()
-    live, made.live = made.live, None
-    within, made.within = made.within, None
+    within = made.within
     if within is not None and get_context() is within[0]:
         put_back(None, within[1])
-    return None if made.is_around else live
+    made.within = None
+    if made.is_around:
+        made.live = None
+    return made.live
 
 
 def _note(live: LiveCall, made: Try) -> None:
-    # No call stands inside the statement, so no attempt of another thread is lost.
+    # No call stands inside the two, so no attempt of another thread is lost, and none is noted twice where a signal's
+    # handler raises. An order without its attempt would count as never sent.
     live.tries += (made,)
+    made.live = None
     if live.asked is not None and live.operation.spans is not None:
         live.operation.spans.attempt(live, made)
 
