@@ -112,22 +112,26 @@ def test_a_handler_that_raises_as_an_order_is_written_down_costs_no_fill_and_boo
     assert watch.status().breaker.in_flight == 0
 
 
-def test_an_order_whose_attempt_was_being_written_down_as_a_handler_raised_is_unknown(
-    blocking, venue, make_bot, watch_over, monkeypatch, until
+@pytest.mark.parametrize(
+    "place", ["transport._note", "observe._orders", "observe.Seen.trade", "observe.fills_of_order"]
+)
+def test_an_order_whose_answer_was_being_read_as_a_handler_raised_is_unknown_until_it_is_told_of_again(
+    blocking, venue, make_bot, watch_over, monkeypatch, until, place
 ):
-    """It was answered, and nobody has read the answer: at the venue it may be."""
-    exchange, note = venue(), "tradewatch.instrumentation.ccxt.transport._note"
+    """It was answered, and nobody has read the answer to its end: at the venue it may be."""
+    exchange, place = venue(), f"tradewatch.instrumentation.ccxt.{place}"
     bot = make_bot(blocking.client(exchange))
     bot.exchange.load_markets()
     watch = watch_over(bot, clock=exchange.clock)
-    monkeypatch.setattr(note, interrupted_once(pkgutil.resolve_name(note)))
+    monkeypatch.setattr(place, interrupted_once(pkgutil.resolve_name(place)))
     with pytest.raises(TimedOut):
         bot.exchange.create_order(SYMBOL, "market", "buy", 0.1)
     until(lambda: watch.status().orders)
     assert watch.status().orders == {"unknown": 1}
     assert watch.status().attempts
-    [listed] = watch.status().breaker.unknown
-    assert listed.request.amount
+    assert len(watch.status().breaker.unknown) == 1
+    bot.exchange.fetch_my_trades(SYMBOL)
+    until(lambda: watch.status().portfolio.fills == 1)
 
 
 def test_a_handler_that_raises_as_trades_are_written_down_costs_none(

@@ -107,7 +107,9 @@ class LogicalCall:
                 more.message = describe(error)
         binding = binding_of(client)
         with _KEPT:
-            if live.more.requests and not live.more.outcomes:
+            more = live.more
+            # Where an answer was not read to its end, for a signal's handler that raised, it counts as none.
+            if more.requests and not (more.outcomes and (more.reports or more.fills)):
                 now = live.probe.clock.now_ns()
                 if live.operation.name.endswith("_ws") and not live.more.sent:
                     status = streamed_order_status(error, live.more.written)
@@ -118,6 +120,8 @@ class LogicalCall:
                 if status == "unknown" and binding is not None:
                     # Where it was seen before the call failed, it must be told of again to be known.
                     binding.seen.orders.clear()
+                    if more.outcomes:
+                        binding.seen.trades.clear()
                 live.own().outcomes = tuple(
                     OrderReport(r.key, r.side, r.type, status, r.amount, r.price, None, None, None, None, now)
                     for r in live.more.requests
