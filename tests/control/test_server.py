@@ -115,6 +115,16 @@ def test_threads_that_cannot_be_had_do_not_keep_a_halt_away(watch, connect, monk
     assert said(connect(), b'{"command": "halt", "reason": "x"}\n')["result"]["state"] == "HALTED"
 
 
+def test_descriptors_that_the_bot_took_from_those_set_aside_are_set_aside_again(watch, connect):
+    spares = watch._control._spares
+    kept = len(spares)
+    while spares:
+        os.close(spares.pop())
+    connection = connect()
+    assert said(connection, b'{"command": "hello"}\n')
+    assert len(spares) == kept == 2
+
+
 def test_who_goes_away_before_the_answer_is_no_failure(watch, connect):
     for _ in range(20):
         connection = connect()

@@ -177,6 +177,8 @@ class ControlSocket:
                 elif not self._ending:
                     time.sleep(_PAUSE_S)
                 continue
+            # Those that somebody else was faster to take.
+            self._keep_spares()
             self._connections.add(connection)
             self._silent[connection] = None
             if len(self._silent) > _MOST_SILENT:
