@@ -108,7 +108,7 @@ BEFORE = {
         (BINANCE,), python=PYTHON, then={1: "assert watch.status().limits['daily_loss'] == 0.02"}
     ),
     "docs/control.md": Before((BINANCE, "python grid.py"), {"grid.py": GRID}),
-    "docs/instrumentation.md": Before(then={1: "assert [*POINTS] == ['place', 'cancel']"}),
+    "docs/instrumentation.md": Before(then={1: "assert [*POINTS] == ['place', 'cancel', 'trades']"}),
     "docs/manual.md": Before(
         (BINANCE,), python=PYTHON + "tradewatch.instrument(bot, port=None)",
         then={3: "tradewatch.uninstrument(bot)", 5: "assert Grid().watch.status().limits['daily_loss'] == 0.02"},

@@ -11,10 +11,11 @@ from pages import blocks_of
 from tradewatch.breaker import Breaker, OrderGate, explain
 from tradewatch.instrumentation.ccxt import Binding
 from tradewatch.instrumentation.patch import Patches
+from tradewatch.model import Fill, Money
 from tradewatch.runtime.clock import SystemClock
 from tradewatch.telemetry.cell import Cells
 from tradewatch.telemetry.journal import Journal
-from tradewatch.telemetry.probe import Probe
+from tradewatch.telemetry.probe import Probe, recorded
 
 PAGE = "docs/instrumentation.md"
 
@@ -28,6 +29,10 @@ def example(monkeypatch):
     return module
 
 
+class OrderRejected(Exception):  # noqa: N818  the venue's word
+    """The venue says no."""
+
+
 class Client:
     """A client of the library."""
 
@@ -39,11 +44,19 @@ class Client:
     def place(self, market, side, amount):
         if side == "lost":
             raise TimeoutError
+        if side == "wrong":
+            raise OrderRejected
         self.sent.append((market, side, amount))
         return str(len(self.sent))
 
     def cancel(self, order_id):
         self.sent.append(order_id)
+
+    def trades(self, market):
+        return [
+            {"market": market, "order": "1", "id": "7", "side": "buy", "amount": "0.5", "price": "100.1", "ms": 1_700,
+             "fee": "0.05", "fee_currency": "USDT"},
+        ]  # fmt: skip
 
 
 @pytest.fixture
@@ -56,7 +69,7 @@ def watched(example):
     assert example.is_client(Client)
     assert not example.is_client(Path)
     example.wrap(patches, Client)
-    yield client, gate, Breaker(None, gate, clock), cells
+    yield client, gate, Breaker(None, gate, clock), cells, journal
     patches.undo()
     assert dict(vars(Client)) == was
 
@@ -66,22 +79,59 @@ def counted(cells):
 
 
 def test_calls_are_counted_and_an_order_whose_answer_is_lost_is_unknown(watched):
-    client, gate, _, cells = watched
+    client, gate, _, cells, journal = watched
     assert client.place("BTC/USDT", "buy", Decimal(1)) == "1"
     client.cancel("1")
     with pytest.raises(TimeoutError):
         client.place("BTC/USDT", "lost", Decimal(1))
-    assert counted(cells) == {("place", None): 1, ("cancel", None): 1, ("place", "timeout"): 1}
+    with pytest.raises(OrderRejected):
+        client.place("BTC/USDT", "wrong", Decimal(1))
+    errors = {("place", "timeout"): 1, ("place", "rejected"): 1}
+    assert counted(cells) == {("place", None): 1, ("cancel", None): 1, **errors}
+    orders = [recorded(live) for live in journal.drain() if live.more.requests]
+    assert [call.outcomes[0].status for call in orders] == ["open", "unknown", "rejected"]
     [unknown] = gate.unknown()
     assert unknown.request.key.symbol == "BTC/USDT"
     assert gate.in_flight() == ()
 
 
-def test_a_halt_refuses_its_orders_and_lets_its_cancels_pass(watched, example):
-    client, gate, breaker, _ = watched
+def test_trades_are_told_as_the_venue_says(watched):
+    client, _, _, _, journal = watched
+    assert len(client.trades("BTC/USDT")) == 1
+    [call] = [recorded(live) for live in journal.drain()]
+    fee = (Money(Decimal("0.05"), "USDT"),)
+    amount, price = Decimal("0.5"), Decimal("100.1")
+    assert call.fills == (
+        Fill("main", "BTC/USDT", "1", "7", "buy", amount, price, fee, 1_700_000_000, "trades"),
+    )  # fmt: skip
+
+
+ORDER = {"market": "BTC/USDT", "side": "buy", "amount": Decimal(1)}
+
+
+def refused(watched, example, *args, **kwargs):
+    """A halted bot's order is refused, however it is written; its cancels pass."""
+    client, gate, breaker, _, _ = watched
     breaker.halt("me", "news")
-    with pytest.raises(example.OrderNotSent, match="halted since"):
-        client.place("BTC/USDT", "buy", Decimal(1))
+    with pytest.raises(example.OrderNotSent, match="halted"):
+        client.place(*args, **kwargs)
     client.cancel("1")
     assert client.sent == ["1"]
-    assert (gate.in_flight(), gate.unknown(), gate.refused) == ((), (), 1)
+    assert (gate.in_flight(), gate.unknown()) == ((), ())
+    return gate.refused
+
+
+def test_a_halt_refuses_its_orders_and_lets_its_cancels_pass(watched, example):
+    assert refused(watched, example, *ORDER.values()) == 1
+
+
+def test_a_halt_refuses_orders_that_are_written_by_name_or_not_to_their_end(watched, example):
+    assert refused(watched, example, **ORDER) == 1
+    watched[0].sent.clear()
+    assert refused(watched, example) == 2
+
+
+def test_a_bug_does_not_open_a_closed_gate(watched, example, monkeypatch, lenient):
+    monkeypatch.delattr(example, "OrderRequest")
+    assert refused(watched, example, **ORDER) == 0
+    assert lenient == {"instrumentation": 1}
