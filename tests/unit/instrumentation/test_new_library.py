@@ -131,6 +131,14 @@ def test_a_halt_refuses_orders_that_are_written_by_name_or_not_to_their_end(watc
     assert refused(watched, example) == 2
 
 
+def test_a_client_that_was_let_go_is_left_alone(watched):
+    client, gate, _, cells, journal = watched
+    client._tradewatch.let_go(gate)
+    client.place(**ORDER)
+    client.cancel("1")
+    assert (len(client.sent), counted(cells), list(journal.drain()), gate.in_flight()) == (2, {}, [], ())
+
+
 def test_a_bug_does_not_open_a_closed_gate(watched, example, monkeypatch, lenient):
     monkeypatch.delattr(example, "OrderRequest")
     assert refused(watched, example, **ORDER) == 0
